@@ -49,7 +49,7 @@ def night_of(
         raise IntegrityError(
             "backtest",
             NONDETERMINISM,
-            f"{source.name}: this build decides otherwise than the record says; "
+            f"{source.name}: this build decides differently from the record; "
             f"see: minibot parity {source.recorded.run_dir}",
         )
     return result_of(source, config, together)

@@ -93,7 +93,7 @@ def _fault(arguments: argparse.Namespace) -> int:
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals or not key:
-            raise ConfigError(f"exchange fault: {pair!r} says nothing.", ["key=value, as ms=5000"])
+            raise ConfigError(f"exchange fault: {pair!r} has no value.", ["key=value, as ms=5000"])
         fields[key] = int(value) if _WHOLE.fullmatch(value) else value
     RunningExchange(arguments.port).fault(name, fields)
     named = "".join(f" {key}={value}" for key, value in fields.items())
@@ -107,7 +107,7 @@ def _status(arguments: argparse.Namespace) -> int:
     lines = [
         f"plays    {status['source']}{', which has ended' if status['ended'] else ''}",
         f"market   {date_clock(status['now_ms'])} UTC"
-        f"{'' if status['is_started'] else ', standing until somebody asks'}",
+        f"{'' if status['is_started'] else ', paused until the first request'}",
         f"clients  {status['clients']}, {status['sent']:,} messages sent",
         f"weight   {status['weight_used']:,} in this minute",
         *(f"  {count:>9,}  {path}" for path, count in calls),

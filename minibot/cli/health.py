@@ -89,7 +89,7 @@ def troubles_of(
     heard = {role["role"] for role in roles}
     needed = [role for role in Roles.of_project().writers(HEALTH) if needs(manifest, role)]
     if silent := [role for role in needed if role not in heard]:
-        return [f"not heard of yet: {listed(silent)}"]
+        return [f"no heartbeat yet: {listed(silent)}"]
     judged = [role for role in roles if role["role"] in needed]
     found = [
         f"{role['role']} gave no sign of life for {role['age_s']} s (limit {max_age_s} s)"
@@ -98,7 +98,7 @@ def troubles_of(
     ]
     for role in judged:
         if role["state"] == DEGRADED:
-            why = role.get("detail") or role.get("reason") or "its heartbeat says no more"
+            why = role.get("detail") or role.get("reason") or "its heartbeat gives no reason"
             found.append(f"{role['role']} is DEGRADED: {plain_text(str(why))}")
         elif role["state"] == STARTING:
             found.append(f"{role['role']} is starting")
@@ -110,7 +110,7 @@ def _reason(
 ) -> str:
     if flag is not None:
         code, of_run = flag.get("reason_code"), flag.get("run_id")
-        why = f"{code} in {of_run}" if code else "its run has not come to its end"
+        why = f"{code} in {of_run}" if code else "its run has not ended"
         return f"STOP.flag exists: {why}; minibot status says what to do"
     if run_id is None:
         return "nothing runs"

@@ -73,7 +73,7 @@ def next_steps(var: Var) -> tuple[str, list[Step]]:
 def _after(record: RunRecord) -> tuple[str, list[Step]]:
     """Return the sentence and the commands after the newest run's end."""
     if record.state == UNSEALED:
-        return f"{record.run_id} came to no end. The next start recovers and seals it.", [
+        return f"{record.run_id} was interrupted. The next start recovers and seals it.", [
             Step("minibot report", "what it did as far as it got"),
             _next_one(),
         ]

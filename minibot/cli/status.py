@@ -160,7 +160,7 @@ def _last_ended(var: Var, running: str | None) -> RunRecord | None:
 
 def _last_row(record: RunRecord) -> Row:
     if record.state == UNSEALED:
-        text = f"{record.run_id} came to no end; the next start recovers and seals it"
+        text = f"{record.run_id} was interrupted; the next start recovers and seals it"
         return Row("last run", text, "bad")
     wall = "" if record.wall_ms is None else f" after {duration(record.wall_ms)}"
     state = "ended in order" if record.state == "sealed" else record.state
@@ -186,7 +186,7 @@ def _flag_rows(flag: JsonObject | None) -> list[Row]:
     ]
     code = flag.get("reason_code")
     if code is None:
-        why = flag.get("trouble") or "no STOP is on record yet: its run has not come to its end"
+        why = flag.get("trouble") or "no STOP is on record yet: its run has not ended"
         return [*rows, Row("reason", plain_text(why))]
     reason = REASONS.get(str(code))
     where = f"{code} in {flag['run_id']} at market time {date_clock(flag['ts'])} UTC"

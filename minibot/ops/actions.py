@@ -71,11 +71,11 @@ def act(
     if kind == KILL:
         return _kill(var, run_id, fields)
     leave_request(var.requests, run_id, kind, **fields)
-    return f"{kind} is asked of {run_id}"
+    return f"{kind} was sent to {run_id}"
 
 
 def _kill(var: Var, run_id: str, fields: dict[str, object]) -> str:
-    """Raise the operator's flag, with or without its reason, and return what was asked."""
+    """Raise the operator's flag, with or without its reason, and return what was sent."""
     note = ""
     try:
         leave_request(var.requests, run_id, KILL, **fields)
@@ -84,7 +84,7 @@ def _kill(var: Var, run_id: str, fields: dict[str, object]) -> str:
         note = f"; the reason could not be written ({error})"
     if not raise_operators_flag(var.stop, var.flag):
         raise ended(run_id)
-    return f"{KILL} is asked of {run_id}{note}"
+    return f"{KILL} was sent to {run_id}{note}"
 
 
 def _ask_of_symbol(
@@ -106,4 +106,4 @@ def _ask_of_symbol(
             raise Refusal(f"a lock of {minutes} minutes is not possible.", "Give 1 to 10080.")
         fields["until_ts"] = now_ms + minutes * MINUTE_MS
     leave_request(var.requests, run_id, kind, symbol=name, **fields)
-    return f"{kind} of {name} is asked of {run_id}"
+    return f"{kind} of {name} was sent to {run_id}"

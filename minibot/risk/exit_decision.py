@@ -214,7 +214,7 @@ def forget_request(state: RiskState, market: Market) -> None:
 
 
 def leave_all(state: RiskState, event: Event) -> list[Message]:
-    """Return the exits that are due in all symbols; only the STOP if one of them is a STOP."""
+    """Return the exits that are due in all symbols, up to one that is a STOP."""
     messages: list[Message] = []
     for symbol in state.positions.portfolio.symbols():
         market = state.positions.of(symbol)
@@ -225,7 +225,7 @@ def leave_all(state: RiskState, event: Event) -> list[Message]:
         verdict.ordinal = len(messages)
         messages += leave(state, market, trigger, verdict)
         if state.is_stopped:
-            return messages[-1:]
+            return messages
     return messages
 
 

@@ -131,7 +131,7 @@ def test_standing_flag_is_the_reason(stopped_run: ShortRun) -> None:
     ("roles", "reason"),
     [
         (heard(), ""),
-        (heard_without("risk_role"), "not heard of yet: risk_role"),
+        (heard_without("risk_role"), "no heartbeat yet: risk_role"),
         (heard(risk_role={"age_s": 31}), "risk_role gave no sign of life for 31 s (limit 30 s)"),
         (heard(risk_role={"age_s": 30}), ""),
         (
@@ -203,7 +203,7 @@ def test_night_goes_on_well_without_an_ai_that_its_profile_does_not_require(
     ("roles", "reason"),
     [
         (heard(ai_role={"age_s": 31}), "ai_role gave no sign of life for 31 s (limit 30 s)"),
-        (heard_without(AI_ROLE), "not heard of yet: ai_role"),
+        (heard_without(AI_ROLE), "no heartbeat yet: ai_role"),
         (heard(ai_role={"state": "DEGRADED", "detail": "off"}), "ai_role is DEGRADED: off"),
     ],
 )

@@ -27,7 +27,7 @@ def test_kill_raises_the_flag_also_where_its_reason_cannot_be_written(tmp_path: 
 
         text = act(var, "20251120_000000", KILL)
 
-    assert text.startswith("kill is asked of 20251120_000000; the reason could not be written (")
+    assert text.startswith("kill was sent to 20251120_000000; the reason could not be written (")
     assert read_hashed(var.flag)["role"] == OPERATOR
 
 

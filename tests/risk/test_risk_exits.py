@@ -868,3 +868,18 @@ def test_request_to_leave_is_forgotten_where_nothing_is_held_or_on_its_way(
 
     assert world.exits.is_exit_requested is (is_asked and not is_forgotten)
     assert (world.exits.policy_exit == "") is is_forgotten
+
+
+def test_stop_at_the_second_exit_stands_alone() -> None:
+    """Of two exits at the end of a run the order rate allows one: only the STOP is written."""
+    lots = [{"symbol": each, "qty": "10", "price": "100", "ts": 1} for each in (OTHER, SYMBOL)]
+    keys = {"risk__orders_per_minute_soft": 1, "risk__orders_per_minute_hard": 1}
+    one = Desk(config(**keys), first=opening("8000", lots))
+    for symbol in (OTHER, SYMBOL):
+        one.instrument(symbol)
+        one.tick(symbol=symbol)
+
+    events = one.put("control", RunEnding(who="launcher", why="duration", until_ts=one.ts + 1000))
+
+    assert actions(events) == [("STOP", "RISK_LIMIT")]
+    assert intents(events) == []

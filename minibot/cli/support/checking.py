@@ -118,7 +118,7 @@ def finding_lines(finding: Finding) -> list[str]:
     who = "the market's own events" if finding.where == MARKET else finding.where
     return [
         f"{_clock(finding.ts)}: data after it {finding.kind}",
-        f"  {who}: {event.get('type', 'event')} at {_clock(finding.event_ts)} is another",
+        f"  {who}: {event.get('type', 'event')} at {_clock(finding.event_ts)} changed",
         *(f"    {line}" for line in changed_fields(finding)),
     ]
 
@@ -160,11 +160,11 @@ def startup_lines(found: WarmupCheck) -> list[str]:
         )
         if moving:
             lines.append(f"  {counted(still, 'other')} of {1 + len(each.values)} do not move")
-    verdict = "enough: it decides as after the longest"
+    verdict = "enough: the decisions are those of the longest"
     if not any(each.is_own for each in found.warmups):
-        verdict = "the longest that can be tried, so nothing shows whether it is enough"
+        verdict = "the longest that this source allows, so nothing shows whether it is enough"
     if not found.is_enough:
-        verdict = "TOO SHORT: it decides otherwise than after the longest"
+        verdict = "TOO SHORT: the longest gives other decisions"
     return [*lines, "", f"the profile's warm-up is {verdict}"]
 
 

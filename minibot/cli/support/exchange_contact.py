@@ -65,7 +65,7 @@ def meet_exchange(arguments: argparse.Namespace, config: Config) -> int:
         skew_max_ms=exchange.clock_skew_max_ms,
     )
     if not arguments.json:
-        say(f"meeting {exchange.rest_url} for {seconds:.0f} s, read-only")
+        say(f"reading from {exchange.rest_url} for {seconds:.0f} s, read-only")
     try:
         with progress_bar("first contact") as bar:
             report = contact.run(seconds, lambda part: bar(round(part * 100), 100))
@@ -140,7 +140,7 @@ def rows_of(report: Report, config: Config) -> list[Row]:
         rows.append(Row("stream", f"{name}: {figures['messages']} messages"))
     for name, book in report.books.items():
         text = f"{name}: {book['top_checks']} tops compared with quotes"
-        rows.append(Row("book", f"{text}, {book['top_mismatches']} unlike"))
+        rows.append(Row("book", f"{text}, {book['top_mismatches']} different"))
     rows.append(Row(""))
     rows += [
         Row("differs", line, "bad" if difference.difference.hinders else "")
@@ -152,10 +152,10 @@ def rows_of(report: Report, config: Config) -> list[Row]:
 
 def _verdict(report: Report) -> str:
     if report.passed:
-        return "PASS: the host is as it is written down here"
+        return "PASS: the host answers as recorded"
     hindering = sum(seen.difference.hinders for seen in report.differences)
     total = len(report.differences)
-    return f"DIFFERS: {total} differences, {hindering} in what minibot reads"
+    return f"DIFFERS: {total} differences, {hindering} of them in fields that minibot reads"
 
 
 def _ms(values: Sequence[int], percent: int) -> str:

@@ -119,7 +119,7 @@ def _introduced(arguments: argparse.Namespace, server: ExchangeServer) -> Iterat
         yield f"         trust {shown_path(Path(found['certificate']))}"
     yield from (f"note     {note}" for note in facts.notes)
     if not server.venue.clock.is_started and arguments.start == "client":
-        yield "time     waits until a client asks or subscribes"
+        yield "time     paused until the first request or subscription"
     yield f"faults   minibot exchange fault NAME --port {server.port}; Ctrl-C ends"
 
 

@@ -51,12 +51,12 @@ INCIDENT_RULES: Final[Mapping[str, IncidentRule]] = {
     ),
     POISON_EVENT: IncidentRule(WARNING, "an event could not be used"),
     BANNED: IncidentRule(
-        CRITICAL, "the exchange banned this machine", "Stop whatever else asks it from here."
+        CRITICAL, "the exchange banned this machine", "Stop the other programs here that call it."
     ),
     RATE_LIMITED: IncidentRule(WARNING, "the exchange asks for fewer requests"),
     SEQUENCE_GAP: IncidentRule(INFO, "market data have a gap"),
     REST_ERRORS: IncidentRule(INFO, "requests to the exchange fail"),
-    OVERLOADED: IncidentRule(WARNING, "more market data come than can be taken"),
+    OVERLOADED: IncidentRule(WARNING, "market data arrive faster than they are processed"),
     CLOCK_SKEW: IncidentRule(WARNING, "this machine's clock is off", "Set the clock."),
     PRICE_DISAGREES: IncidentRule(WARNING, "prices of the exchange disagree"),
     SYMBOL_HALTED: IncidentRule(WARNING, "the exchange halted a symbol"),

@@ -28,7 +28,7 @@ def try_targets(section: AlertsSection, secrets: Secrets) -> dict[str, Outcome]:
     """
     found, _ = targets_of(section, secrets)
     title = "minibot: a test of the alerts"
-    text = "You get this since somebody ran minibot alert test. Nothing is wrong."
+    text = "Sent by minibot alert test. Nothing is wrong."
     alert = Alert.of("", KIND, str(wall_ms()), INFO, title, text, is_always=True)
     message = message_of(alert, is_repeat=False)
     outcomes = {
