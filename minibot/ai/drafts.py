@@ -19,7 +19,7 @@ from minibot.ai.vector import FEATURES, SCALE
 from minibot.events.model import PAYLOAD_CLASSES, Recommendation
 from minibot.events.names import AI_ROLE
 
-_DRAFT_KEYS: Final = frozenset({"t", "type", "ask", "payload", "features"})
+_DRAFT_KEYS: Final = frozenset({"t", "type", "question", "payload", "features"})
 _PAYLOAD_KEYS: Final = frozenset(
     {
         "symbol",
@@ -47,7 +47,7 @@ class DraftForbidden(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class Question:
     """A question to the worker.
 
     Args:
@@ -68,14 +68,14 @@ class Ask:
 
     def frame(self) -> Frame:
         """Return the frame of the question."""
-        return {"t": "ask", "ask": self.number, "symbol": self.symbol}
+        return {"t": "question", "question": self.number, "symbol": self.symbol}
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """An accepted answer; without a recommendation, the worker passed."""
 
-    ask: Ask
+    question: Question
     recommendation: Recommendation | None
     features: tuple[int, ...] = ()
 
@@ -89,7 +89,7 @@ class Expected:
     horizon_ms: int
 
 
-def judge(line: bytes, asks: Mapping[int, Ask], expected: Expected) -> Answer | Frame:
+def judge(line: bytes, questions: Mapping[int, Question], expected: Expected) -> Answer | Frame:
     """Return the accepted answer of a line, or its frame if it is a message of another kind.
 
     Raises:
@@ -104,9 +104,9 @@ def judge(line: bytes, asks: Mapping[int, Ask], expected: Expected) -> Answer | 
     _refuse_forbidden(frame)
     kind = frame["t"]
     if kind == "draft":
-        return _draft(frame, asks, expected)
+        return _draft(frame, questions, expected)
     if kind == "pass":
-        return Answer(_ask(frame, asks), None)
+        return Answer(_question(frame, questions), None)
     if kind in ("pong", "model", "hello"):
         return frame
     raise DraftInvalid(f"unknown frame {kind[:40]!r}")
@@ -140,22 +140,22 @@ def _refuse_claims(line: bytes) -> None:
             raise DraftForbidden(f"a draft of type {name!r}")
 
 
-def _ask(frame: Frame, asks: Mapping[int, Ask]) -> Ask:
-    number = frame.get("ask")
-    ask = asks.get(number) if type(number) is int else None
-    if ask is None:
+def _question(frame: Frame, questions: Mapping[int, Question]) -> Question:
+    number = frame.get("question")
+    question = questions.get(number) if type(number) is int else None
+    if question is None:
         raise DraftInvalid(f"answers question {str(number)[:20]}, which is not open")
-    return ask
+    return question
 
 
-def _draft(frame: Frame, asks: Mapping[int, Ask], expected: Expected) -> Answer:
+def _draft(frame: Frame, questions: Mapping[int, Question], expected: Expected) -> Answer:
     if frame.get("type") != Recommendation.TYPE or set(frame) != _DRAFT_KEYS:
         raise DraftInvalid(f"fields {sorted(map(str, frame))!r}"[:300])
-    ask = _ask(frame, asks)
+    question = _question(frame, questions)
     payload = frame["payload"]
     if not isinstance(payload, dict) or set(payload) != _PAYLOAD_KEYS:
         raise DraftInvalid("the payload has other fields than a recommendation")
-    _check_agreement(payload, ask, expected)
+    _check_agreement(payload, question, expected)
     try:
         total = sum(parse_probability(payload[name]) for name in ("p_buy", "p_hold", "p_sell"))
     except ValueError as error:
@@ -163,11 +163,11 @@ def _draft(frame: Frame, asks: Mapping[int, Ask], expected: Expected) -> Answer:
     if total != SCALE:
         raise DraftInvalid(f"probabilities add up to {total} millionths")
     top = _top_features(payload["top_features"])
-    return Answer(ask, _recommendation(payload, top), _features(frame["features"]))
+    return Answer(question, _recommendation(payload, top), _features(frame["features"]))
 
 
-def _check_agreement(payload: Mapping[str, Any], ask: Ask, expected: Expected) -> None:
-    wanted = {"symbol": ask.symbol, "horizon_ms": expected.horizon_ms}
+def _check_agreement(payload: Mapping[str, Any], question: Question, expected: Expected) -> None:
+    wanted = {"symbol": question.symbol, "horizon_ms": expected.horizon_ms}
     for name, value in wanted.items():
         if payload[name] != value or type(payload[name]) is not type(value):
             raise DraftInvalid(f"{name}: expected {value!r}, found {str(payload[name])[:40]!r}")

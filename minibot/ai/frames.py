@@ -1,7 +1,7 @@
 """Frames between the clerk and the sandboxed processes: one canonical JSON object per line.
 
-Clerk to worker: `open`, `rows`, `ask`, `model`, `ping`; to the trainer `train_rows`, `train`; to
-the scorer `score`. Worker to clerk: `hello`, `draft`, `pass`, `model`, `pong`; from the trainer
+Clerk to worker: `open`, `rows`, `question`, `model`, `ping`; to the trainer `train_rows`, `train`;
+to the scorer `score`. Worker to clerk: `hello`, `draft`, `pass`, `model`, `pong`; from the trainer
 `trained`; from the scorer `scored`. Both sides limit the size of their input; the clerk trusts
 nothing that it reads here.
 """

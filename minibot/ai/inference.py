@@ -46,7 +46,7 @@ class Inference:
             for row in frame["rows"]:
                 self._windows.take(row)
             return None
-        if kind == "ask":
+        if kind == "question":
             return self._answer(frame)
         if kind == "ping":
             return {"t": "pong", "n": frame["n"]}
@@ -83,7 +83,7 @@ class Inference:
         window = self._windows.by_symbol.get(frame["symbol"])
         vector = None if window is None else window.vector()
         if vector is None:
-            return {"t": "pass", "ask": frame["ask"], "why": "warmup"}
+            return {"t": "pass", "question": frame["question"], "why": "warmup"}
         if self._model is None:
             probabilities = baseline_probabilities(vector)
             top = [[name, _text_of(vector, name)] for name in _BASELINE_FEATURES]
@@ -94,7 +94,7 @@ class Inference:
         return {
             "t": "draft",
             "type": "recommendation",
-            "ask": frame["ask"],
+            "question": frame["question"],
             "payload": {
                 "symbol": frame["symbol"],
                 "model_id": self._model_id,

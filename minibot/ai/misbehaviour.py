@@ -16,7 +16,9 @@ _ORDER: Final = (
     b'{"payload":{"client_order_id":"x","order_type":"MARKET","purpose":"ENTRY","qty":"1",'
     b'"side":"BUY","symbol":"BTCUSDT"},"t":"draft","type":"order_intent"}\n'
 )
-_NOT_A_NUMBER: Final = b'{"ask":1,"payload":{"p_buy":NaN},"t":"draft","type":"recommendation"}\n'
+_NOT_A_NUMBER: Final = (
+    b'{"payload":{"p_buy":NaN},"question":1,"t":"draft","type":"recommendation"}\n'
+)
 
 
 class Misbehaviour:

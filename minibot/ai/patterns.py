@@ -65,7 +65,7 @@ class Patterns:
             "signal_id": event.id,
             "ts": event.ts,
             "tick_seq": event.tick_seq,
-            "window_seq": answer.ask.tick_seq,
+            "window_seq": answer.question.tick_seq,
             "symbol": signal.symbol,
             "side": signal.side,
             "score": signal.score,

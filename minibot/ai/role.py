@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final
 
-from minibot.ai.drafts import Ask
+from minibot.ai.drafts import Question
 from minibot.ai.frames import DRAFT_BYTES_MAX
 from minibot.ai.intake import Intake
 from minibot.ai.jailed_process import JailedProcess
@@ -180,7 +180,7 @@ class AiRole:
             )
         return None
 
-    def _publish(self, answers: list[tuple[Recommendation, Ask]]) -> None:
+    def _publish(self, answers: list[tuple[Recommendation, Question]]) -> None:
         self._intake.close_range()
         context = self.context
         first = self._output.writer.position.seq + 1
@@ -193,10 +193,10 @@ class AiRole:
                 run_id=context.run_id,
                 cmdline_hash=context.cmdline_hash,
                 payload=recommendation,
-                cause_ids=(ask.cause_id,),
-                tick_seq=ask.tick_seq,
+                cause_ids=(question.cause_id,),
+                tick_seq=question.tick_seq,
             )
-            for at, (recommendation, ask) in enumerate(answers)
+            for at, (recommendation, question) in enumerate(answers)
         ]
         self._output.append(events)
         for event in events:

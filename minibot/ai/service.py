@@ -17,7 +17,7 @@ from typing import Any, Final
 from minibot.ai.activation import Activation
 from minibot.ai.baseline import BASELINE_ID
 from minibot.ai.dataset import TRAIN_ROWS_MAX, RowMaker
-from minibot.ai.drafts import Answer, Ask, Expected
+from minibot.ai.drafts import Answer, Expected, Question
 from minibot.ai.jailed_process import JailedProcess
 from minibot.ai.patterns import Patterns
 from minibot.ai.recent import Recent
@@ -39,7 +39,7 @@ _SIGNALS_OPEN_MAX: Final = 64
 class Outcome:
     """Tasks for the role after a turn of the clerk."""
 
-    publish: list[tuple[Recommendation, Ask]] = field(default_factory=list)
+    publish: list[tuple[Recommendation, Question]] = field(default_factory=list)
     invalid: list[tuple[bytes, str]] = field(default_factory=list)
     forbidden: list[tuple[bytes, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -95,7 +95,7 @@ class AiService:
         self._outgoing: list[Row] = []
         self._touches: dict[str, Row] = {}
         self._asked_ts: dict[str, int] = {}
-        self._ask_number = 0
+        self._question_number = 0
         self._tick_seq = 0
         self._signals: dict[str, tuple[Event, float]] = {}  # With the mid at the signal.
         self._trained_ts = 0
@@ -215,9 +215,9 @@ class AiService:
         if self.keeper.state != READY or self._missed:
             return False  # Half of its bars would be no base for an answer.
         self._flush()
-        self._ask_number += 1
+        self._question_number += 1
         return self.keeper.ask(
-            Ask(self._ask_number, symbol, self._tick_seq, event.id, now, signal_id)
+            Question(self._question_number, symbol, self._tick_seq, event.id, now, signal_id)
         )
 
     # --- models -------------------------------------------------------------------------------
@@ -290,12 +290,12 @@ class AiService:
         self._fetch_training(outcome)
 
     def _on_answer(self, answer: Answer, outcome: Outcome) -> None:
-        ask = answer.ask
-        if not ask.signal_id:
+        question = answer.question
+        if not question.signal_id:
             if answer.recommendation is not None:
-                outcome.publish.append((answer.recommendation, ask))
+                outcome.publish.append((answer.recommendation, question))
             return
-        waiting = self._signals.pop(ask.signal_id, None)
+        waiting = self._signals.pop(question.signal_id, None)
         if waiting is not None and isinstance(waiting[0].payload, Signal):
             event, mid = waiting
             self.patterns.open(waiting[0].payload, event, answer, mid)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from minibot.ai.drafts import Answer, Ask, DraftForbidden, DraftInvalid, Expected, judge
+from minibot.ai.drafts import Answer, DraftForbidden, DraftInvalid, Expected, Question, judge
 from minibot.ai.frames import Frame
 from minibot.ai.isolation import OFF as NO_SANDBOX
 from minibot.ai.isolation import is_enough
@@ -33,7 +33,7 @@ PAUSE_MS_MIN: Final = 2_000
 PING_MS: Final = 1_000
 # An answer takes under a millisecond; after ten lost pings in a row the worker is dead.
 SILENCE_MS_MAX: Final = 10 * PING_MS
-ASKS_OPEN_MAX: Final = 64
+QUESTIONS_OPEN_MAX: Final = 64
 # One bad line may be a bug; ten from one process mean that none of its lines can be used.
 INVALID_MAX: Final = 10
 # A hello and models are few; a worker that was silent as long as it may be sends ten pongs at once.
@@ -96,7 +96,7 @@ class WorkerSupervisor:
         self._start_child = start_child
         self._on_ready = on_ready
         self._machine_ns = machine_ns
-        self._asks: dict[int, Ask] = {}
+        self._questions: dict[int, Question] = {}
         self._child: JailedProcess | None = None
         self._invalid = 0
         self._second_ns = 0
@@ -115,7 +115,7 @@ class WorkerSupervisor:
     def start(self) -> None:
         """Start a process; it is used once its hello has come."""
         self.state = STARTING
-        self._asks.clear()
+        self._questions.clear()
         self._invalid = 0
         self._heard_ns = self._machine_ns()
         try:
@@ -149,18 +149,18 @@ class WorkerSupervisor:
         if self._child is not None and not self._child.send(frame):
             self._fail("its pipe is full")
 
-    def ask(self, ask: Ask) -> bool:
+    def ask(self, question: Question) -> bool:
         """Send a question; False when too many are open or were asked within this second."""
         self._new_second()
-        is_full = len(self._asks) >= ASKS_OPEN_MAX
+        is_full = len(self._questions) >= QUESTIONS_OPEN_MAX
         if self.state != READY:
             return False
         if is_full or self._asks_this_second >= self._limits.drafts_per_s_max:
             self.counters["ai_asks_skipped"] += 1
             return False
         self._asks_this_second += 1
-        self._asks[ask.number] = ask
-        self.say(ask.frame())
+        self._questions[question.number] = question
+        self.say(question.frame())
         return True
 
     # --- from the worker ----------------------------------------------------------------------
@@ -189,7 +189,7 @@ class WorkerSupervisor:
 
     def _take(self, line: bytes, turn: Turn) -> None:
         try:
-            judged = judge(line, self._asks, self.expected)
+            judged = judge(line, self._questions, self.expected)
         except DraftForbidden as error:
             turn.forbidden.append((line, str(error)))
             self._switch_off(f"it sent {error}")
@@ -199,7 +199,7 @@ class WorkerSupervisor:
             return
         self._heard_ns = self._machine_ns()
         if isinstance(judged, Answer):
-            self._asks.pop(judged.ask.number, None)
+            self._questions.pop(judged.question.number, None)
             if judged.recommendation is not None:
                 self.counters["ai_drafts"] += 1
             turn.answers.append(judged)
@@ -278,7 +278,7 @@ class WorkerSupervisor:
 
     def _drop_child(self) -> None:
         child, self._child = self._child, None
-        self._asks.clear()
+        self._questions.clear()
         if child is not None:
             child.kill()
 

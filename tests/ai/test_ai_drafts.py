@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minibot.ai.drafts import Answer, Ask, DraftForbidden, DraftInvalid, Expected, judge
+from minibot.ai.drafts import Answer, DraftForbidden, DraftInvalid, Expected, Question, judge
 from minibot.ai.probabilities import parse_probability, probabilities_of, probability_text
 from minibot.ai.vector import FEATURES, SCALE
 from minibot.events.model import PAYLOAD_CLASSES
 from minibot.kernel import canonical
 
-ASK = Ask(7, "BTCUSDT", 41, "cause", 1000)
-ASKS = {7: ASK}
+QUESTION = Question(7, "BTCUSDT", 41, "cause", 1000)
+ASKS = {7: QUESTION}
 EXPECTED = Expected(frozenset({"baseline-v1", "lgbm-0123456789abcdef"}), "baseline-v1", 60_000)
 
 
@@ -31,7 +31,7 @@ def draft(**changed: Any) -> dict[str, Any]:
         "baseline": True,
         "top_features": [["rsi_14", "55.100000"]],
     }
-    frame: dict[str, Any] = {"t": "draft", "type": "recommendation", "ask": 7}
+    frame: dict[str, Any] = {"t": "draft", "type": "recommendation", "question": 7}
     frame["payload"] = {key: changed.pop(key, value) for key, value in payload.items()}
     frame["features"] = [0] * len(FEATURES)
     frame.update(changed)
@@ -47,7 +47,7 @@ def test_draft_that_is_right_becomes_a_recommendation() -> None:
     """A valid draft becomes a recommendation with unchanged fields and its question."""
     answer = judged(draft())
     assert isinstance(answer, Answer)
-    assert answer.ask is ASK
+    assert answer.question is QUESTION
     assert answer.recommendation is not None
     assert answer.recommendation.p_hold == "0.500000"
     assert answer.recommendation.baseline is True
@@ -100,10 +100,10 @@ def test_broken_json_that_names_an_order_is_a_breach_all_the_same(line: bytes) -
 @pytest.mark.parametrize(
     "changed",
     [
-        {"ask": 8},
-        {"ask": "7"},
-        {"ask": True},
-        {"ask": None},
+        {"question": 8},
+        {"question": "7"},
+        {"question": True},
+        {"question": None},
         {"type": "advice"},
         {"extra": 1},
         {"symbol": "ETHUSDT"},
@@ -147,8 +147,8 @@ def test_draft_with_one_wrong_field_is_invalid(changed: dict[str, Any]) -> None:
         b"{}",
         b'{"t":1}',
         b'{"t":"draft"}',
-        b'{"ask":7,"payload":{"p_buy":NaN},"t":"draft","type":"recommendation"}',
-        b'{"ask":7,"payload":{"p_buy":0.5},"t":"draft","type":"recommendation"}',
+        b'{"payload":{"p_buy":NaN},"question":7,"t":"draft","type":"recommendation"}',
+        b'{"payload":{"p_buy":0.5},"question":7,"t":"draft","type":"recommendation"}',
         b'{"t":"draft","t":"draft"}',
         b"[" * 5000,
         b'{"t":"' + b"x" * 10_000 + b'"}',

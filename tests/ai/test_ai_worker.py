@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from minibot.ai.drafts import Answer, Ask, Expected
+from minibot.ai.drafts import Answer, Expected, Question
 from minibot.ai.frames import DRAFT_BYTES_MAX, RESULT_BYTES_MAX, LineSplitter, decode_frame
 from minibot.ai.jailed_process import JailedProcess
 from minibot.ai.nore_ai_worker_v1 import TASKS, command
@@ -135,7 +135,7 @@ def rows() -> list[Row]:
 def ask(bench: Bench, number: int) -> Answer:
     """Ask once and return the answer."""
     bench.seen.answers.clear()
-    assert bench.keeper.ask(Ask(number, SYMBOL, number, "cause", 0))
+    assert bench.keeper.ask(Question(number, SYMBOL, number, "cause", 0))
     bench.until(lambda: bool(bench.seen.answers), "an answer")
     return bench.seen.answers[0]
 
@@ -295,12 +295,12 @@ def test_worker_that_catches_up_after_a_stall_is_kept(bench: Callable[..., Bench
     for number in range(60):
         if number % 20 == 0:
             one.pushed_ns += 1_000_000_000
-        assert one.keeper.ask(Ask(number, SYMBOL, 1, "cause", 0))
+        assert one.keeper.ask(Question(number, SYMBOL, 1, "cause", 0))
     worker.resume()
     one.until(lambda: len(one.seen.answers) == 60 or one.keeper.state != READY, "all answers")
 
     assert one.keeper.warnings == []
-    assert [answer.ask.number for answer in one.seen.answers] == list(range(60))
+    assert [answer.question.number for answer in one.seen.answers] == list(range(60))
 
 
 @pytest.mark.parametrize("how", ["nan", "garbage"])
@@ -408,7 +408,7 @@ def test_questions_are_bounded_by_rate_and_by_what_is_open(bench: Callable[..., 
     """Questions are limited by rate and by open ones, so a silent worker is not flooded."""
     one = bench(misbehave="hang")
     one.until(lambda: one.keeper.state == READY, "ready")
-    asked = sum(one.keeper.ask(Ask(number, SYMBOL, 1, "cause", 0)) for number in range(1, 300))
+    asked = sum(one.keeper.ask(Question(number, SYMBOL, 1, "cause", 0)) for number in range(1, 300))
     assert asked <= 100
     assert one.keeper.counters["ai_asks_skipped"] == 299 - asked
 
