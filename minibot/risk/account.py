@@ -135,8 +135,7 @@ class Account:
         """Take the present equity, which may raise the high-water mark and change the tier."""
         if self.low <= equity <= self.high:
             return
-        if equity + self.unpriced > self.high_water_mark:
-            self.high_water_mark = equity + self.unpriced
+        self.high_water_mark = max(self.high_water_mark, equity + self.unpriced)
         self.tier = tier_at(self.tiers, self.tier, self.drawdown(equity))
         self._bound()
 

@@ -411,6 +411,17 @@ def test_two_entries_between_bars_are_judged_by_the_same_figures() -> None:
     assert check_text(third[0], "drift") != check_text(first[0], "drift")
 
 
+def test_drift_of_bars_that_are_too_old_is_not_told() -> None:
+    """Three bars later without one, the bars do not count, and no drift is judged by them."""
+    made = desk(**DRIFTING)
+    bars(made, BTCUSDT=("100", "101", "100", "101", "100", "101"))
+    made.tick(after_ms=3 * SECOND_MS)
+    stale = made.signal("BUY")
+
+    assert (actions(stale)[0], check_text(stale[0], "drift_bars")) == (("BLOCK", "warmup"), "0 / 5")
+    assert "drift" not in names(stale[0])
+
+
 def test_drift_without_enough_bars_blocks() -> None:
     """Five returns need six bars; a hole begins them anew."""
     made = desk(**DRIFTING)
