@@ -75,6 +75,19 @@ def test_stop_and_target_fire_at_their_atr_multiple_and_not_a_step_before(
         assert made.risk.facts()["open_positions"] == []
 
 
+def test_stop_by_the_atr_stands_in_the_smallest_price_steps() -> None:
+    """Where prices move by one hundred-millionth, three ATR below 100 is 94 to the last digit."""
+    made = Desk(config(**ATR))
+    made.instrument(price_increment="0.00000001")
+    for _ in range(2):
+        made.bar("100", "101", "99", "100")
+    made.tick("100", "100")
+    made.buy()
+
+    assert actions(made.tick("94.00000001", "200")) == []
+    assert actions(made.tick("94", "200")) == [("EXIT", "stop_loss")]
+
+
 @pytest.mark.parametrize(
     ("off", "bid", "other", "said"),
     [
