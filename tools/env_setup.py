@@ -13,6 +13,8 @@ import subprocess
 import sys
 import sysconfig
 import time
+import zipfile
+from glob import glob
 from typing import Final
 
 from tools.environment import (
@@ -182,18 +184,49 @@ def require_space(needed_mb: int) -> None:
 
 
 def make_venv() -> None:
-    """Create the environment with pip in it."""
+    """Create the environment with pip in it.
+
+    pip's wheel, which Python brings along, is only unpacked: to install it takes ten times as long,
+    as that compiles all of it, and setuptools too.
+    """
     import venv
 
     os.mkdir(VENV)
     with open(MARK, "w", encoding="utf-8") as mark:
         mark.write("made by tools/with_env.py; not complete without minibot-env.json\n")
+    wheel = bundled_pip()
     try:
-        venv.EnvBuilder(with_pip=True, symlinks=os.name != "nt").create(VENV)
+        venv.EnvBuilder(with_pip=wheel is None, symlinks=os.name != "nt").create(VENV)
+        if wheel is not None:
+            with zipfile.ZipFile(wheel) as files:
+                files.extractall(site_packages())
+            write_command("pip")
     except subprocess.CalledProcessError as error:
         output = error.output or b""
         text = output.decode("utf-8", "replace") if isinstance(output, bytes) else str(output)
         raise Refused("pip cannot be put into .venv:\n" + text[-2000:]) from error
+    except zipfile.BadZipFile as error:
+        raise Refused(
+            f"pip cannot be put into .venv: {wheel}: {error}.\n"
+            "This Python is damaged: install it anew, then repeat."
+        ) from error
+
+
+def bundled_pip() -> str | None:
+    """Return the path of the pip wheel of `ensurepip`; None where it lies elsewhere."""
+    import ensurepip
+
+    own = os.path.join(os.path.dirname(ensurepip.__file__), "_bundled")
+    # Debian and Fedora keep the wheels of all Pythons in one folder.
+    folders = [own, sysconfig.get_config_var("WHEEL_PKG_DIR")]
+    found = [path for folder in folders if folder for path in glob(f"{folder}/pip-*.whl")]
+    return found[0] if found else None
+
+
+def site_packages() -> str:
+    """Return the folder of packages of the environment."""
+    scheme = "nt" if os.name == "nt" else "posix_prefix"
+    return sysconfig.get_path("purelib", scheme, {"base": VENV, "platbase": VENV})
 
 
 def install(locks: list[str], total: int, setup_lock: int) -> None:
@@ -281,20 +314,23 @@ def link_project() -> None:
 
     A path file instead of an editable install: nothing is built, so nothing is fetched for it.
     """
-    scheme = "nt" if os.name == "nt" else "posix_prefix"
-    site = sysconfig.get_path("purelib", scheme, {"base": VENV, "platbase": VENV})
     # Python before 3.13 reads path files in the locale's encoding.
     encoding = "utf-8" if sys.version_info >= (3, 13) else "locale"
-    with open(os.path.join(site, "minibot.pth"), "w", encoding=encoding) as file:
+    with open(os.path.join(site_packages(), "minibot.pth"), "w", encoding=encoding) as file:
         file.write(PROJECT + "\n")
+    write_command("minibot")
+
+
+def write_command(name: str) -> None:
+    """Write a command beside `python` that runs the package of this name."""
     folder = os.path.dirname(venv_python())
     if os.name == "nt":
-        with open(os.path.join(folder, "minibot.cmd"), "w", encoding="utf-8") as file:
-            file.write('@"%~dp0python.exe" -m minibot %*\n')
+        with open(os.path.join(folder, f"{name}.cmd"), "w", encoding="utf-8") as file:
+            file.write(f'@"%~dp0python.exe" -m {name} %*\n')
         return
-    script = os.path.join(folder, "minibot")
+    script = os.path.join(folder, name)
     with open(script, "w", encoding="utf-8") as file:
-        file.write(f'#!/bin/sh\nexec {shlex.quote(venv_python())} -m minibot "$@"\n')
+        file.write(f'#!/bin/sh\nexec {shlex.quote(venv_python())} -m {name} "$@"\n')
     os.chmod(script, 0o755)
 
 

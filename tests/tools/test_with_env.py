@@ -131,6 +131,21 @@ def test_second_start_says_nothing_and_changes_nothing(ready: Checkout) -> None:
     assert (ready.stamp.read_bytes(), ready.stamp.stat().st_mtime_ns) == before
 
 
+def test_environment_has_a_pip_of_its_own(ready: Checkout) -> None:
+    """Extras of minibot are installed by the pip beside its Python."""
+    name = "Scripts/pip.cmd" if sys.platform == "win32" else "bin/pip"
+
+    told = subprocess.run(
+        [str(ready.root / ".venv" / name), "--version"],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=True,
+    )
+
+    assert str(ready.root / ".venv") in told.stdout
+
+
 @pytest.mark.row("S-48")
 def test_arguments_exit_code_and_streams_are_handed_over(ready: Checkout) -> None:
     """Arguments, exit code and standard input are handed over unchanged."""
