@@ -384,8 +384,6 @@ class Protections:
         trades = [one.to_json() for one in self.trades]
         memory = {"told": listed, "locks": self.locks, "streaks": self.streaks, "trades": trades}
         over = len(encode(memory)) - self._bytes_max
-        if over <= 0:
-            return
         newest = {one.symbol: one for one in self.trades}
         stay = {newest[lock["scope"]] for lock in listed if lock["scope"] in newest}
         stay.add(self.trades[-1])

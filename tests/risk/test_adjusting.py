@@ -208,10 +208,13 @@ def test_trail_in_atrs_waits_for_no_later_atr() -> None:
 
 
 @pytest.mark.parametrize("is_late", [False, True])
-def test_trail_of_an_atr_that_is_zero_follows_one_step_below(is_late: bool) -> None:
+@pytest.mark.parametrize(("step", "stop"), [("0.01", "99.99000000"), ("0.00000001", "99.99999999")])
+def test_trail_of_an_atr_that_is_zero_follows_one_step_below(
+    is_late: bool, step: str, stop: str
+) -> None:
     """Bars that never move, as a coin's of many zeros, make a trail all the same, as a stop."""
     one = Desk(config(**PLANNED))
-    one.instrument()
+    one.instrument(price_increment=step)
     for _ in range(3):
         one.bar("100", "100", "100", "100")
     one.tick("100", "100", trade="100")
@@ -224,7 +227,7 @@ def test_trail_of_an_atr_that_is_zero_follows_one_step_below(is_late: bool) -> N
         assert actions(one.signal("ADJUST", trail_atr="2")) == [("ADJUST", "adjusted")]
 
     plan = plan_of(one)
-    assert (plan.stop, plan.stop_reason) == ("99.99000000", "signal_stop")
+    assert (plan.stop, plan.stop_reason) == (stop, "signal_stop")
 
 
 def test_wider_trail_is_left_out() -> None:

@@ -455,7 +455,9 @@ class Watch:
         bounds, qty = rules.market_bounds, intent.qty
         is_large = bounds.qty_max is not None and qty > bounds.qty_max
         if intent.side == SELL and intent.stop is None and intent.target is None:
-            is_large = is_large or qty > bounds.sale_down(qty, bid)
+            # The venue judges the value of an order at the market by its average price.
+            value_price = self._references.price(symbol, now, bid)
+            is_large = is_large or qty > bounds.sale_down(qty, value_price)
         if qty <= 0 or qty % bounds.qty_step or qty < bounds.qty_min or is_large:
             self._fail(QTY, f"{qty} {symbol}, whose step is {bounds.qty_step}")
         price = ask if intent.limit is None else intent.limit
