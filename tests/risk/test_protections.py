@@ -630,7 +630,7 @@ def test_memory_of_many_streaks_leaves_room_for_fewer_trades() -> None:
     guard = {"method": "StoplossGuard", "lookback_period": 1440, "stop_duration": 1}
     desk = opened(protected(guard | {"trade_limit": 9}))
     protections = desk.risk._state.protections
-    protections._bytes_max = 3 * TRADE_BYTES
+    protections._bytes_max = 4 * TRADE_BYTES
     protections.streaks = {f"S{number}USDT": 1 for number in range(1000)}
 
     for second in (3_000, 2_000, 1_000):
