@@ -240,7 +240,7 @@ def on_answer(
             exits.on_rest_ended(was_refused, state.now)
     elif is_ended and order.side == SELL:
         exits.on_order_ended(was_refused, state.now)
-    if was_refused or not is_ended or market.holding is None:
+    if was_refused or not is_ended:
         return None
     return protect(state, market, result.ref(), result.ts, result.tick_seq)
 
