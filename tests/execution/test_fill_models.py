@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from minibot.cores.core_profile import CoreProfile
+from minibot.cores.scaled_tick import ScaledTick
 from minibot.events.model import BUY, Book, Event, Fill, Gap, MarketTick, OrderResult
 from minibot.events.money import parse_amount
 from minibot.execution.fill_models import BY_NAME, FILL_MODELS, fill_model_of
+from minibot.execution.fills import Touch
 from minibot.kernel.errors import RunStop
 from tests.risk.desk import SYMBOL, Desk, config, fills, of, opening, results
 
@@ -814,3 +816,17 @@ def test_book_counts_what_is_taken_of_a_touch_to_the_last_unit() -> None:
         ("1.50000000", "100.01"),
         ("5.00000000", "100.02"),
     ]
+
+
+@pytest.mark.parametrize(("bid", "ask", "mark"), [(1, 1, 1), (0, 1, 0), (2, 1, 0)])
+def test_touch_of_the_smallest_prices_is_the_same_after_a_restart(
+    bid: int, ask: int, mark: int
+) -> None:
+    """A bid of one hundred-millionth is a price; without a bid, or above the ask, there is none."""
+    touch, tick = Touch(), ScaledTick(SYMBOL)
+    tick.bid, tick.ask = bid, ask
+    touch.take(tick, 1)
+
+    restored = Touch.from_json(touch.to_json())
+
+    assert (touch.is_usable, touch.mark) == (restored.is_usable, restored.mark) == (mark > 0, mark)
