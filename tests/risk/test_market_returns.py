@@ -133,8 +133,10 @@ def test_entry_beside_nothing_shows_the_bars_and_no_correlation() -> None:
     assert "correlation" not in names(late[0])
 
 
-@pytest.mark.parametrize("closes", [(), UP_DOWN[:3], STILL])
-def test_held_symbol_without_enough_moving_bars_blocks(closes: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(("closes", "counted"), [((), 0), (UP_DOWN[:3], 2), (STILL, 0)])
+def test_held_symbol_without_enough_moving_bars_blocks(
+    closes: tuple[str, ...], counted: int
+) -> None:
     """No bars, too few of them, and bars that never moved: a correlation that nobody knows."""
     made = desk(**CORRELATED)
     bars(made, ETHUSDT=UP_DOWN)
@@ -146,7 +148,10 @@ def test_held_symbol_without_enough_moving_bars_blocks(closes: tuple[str, ...]) 
         for place, close in enumerate(closes):
             bar(made, OTHER, start + place * SECOND_MS, close)
 
-    assert actions(made.signal("BUY"))[0] == ("BLOCK", "warmup")
+    events = made.signal("BUY")
+
+    assert actions(events)[0] == ("BLOCK", "warmup")
+    assert check_text(events[0], "correlation_bars") == f"{counted} / 3"
 
 
 def test_entry_with_fewer_bars_than_the_held_symbol_counts_its_own() -> None:
