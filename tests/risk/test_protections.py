@@ -756,7 +756,7 @@ def test_longer_lock_of_an_earlier_profile_keeps_its_trade() -> None:
 
 
 def test_longer_lock_of_all_symbols_keeps_the_last_trade_behind_it() -> None:
-    """Of three losses that locked all symbols for a day, the one that did is remembered."""
+    """Memory keeps the last of three losses, which locked all symbols for a day."""
     day, hour = (
         protected({"method": "LossesInRow", "trade_limit": 3, "stop_duration": n})
         for n in (1440, 60)

@@ -76,7 +76,7 @@ def test_stop_and_target_fire_at_their_atr_multiple_and_not_a_step_before(
 
 
 def test_stop_by_the_atr_stands_in_the_smallest_price_steps() -> None:
-    """Where prices move by one hundred-millionth, three ATR below 100 is 94 to the last digit."""
+    """Stop three ATR below 100 is 94 to the last digit, where prices move by 0.00000001."""
     made = Desk(config(**ATR))
     made.instrument(price_increment="0.00000001")
     for _ in range(2):
@@ -884,7 +884,7 @@ def test_request_to_leave_is_forgotten_where_nothing_is_held_or_on_its_way(
 
 
 def test_stop_at_the_second_exit_stands_alone() -> None:
-    """Of two exits at the end of a run the order rate allows one: only the STOP is written."""
+    """STOP alone is written where the order rate allows one of two exits at the end of a run."""
     lots = [{"symbol": each, "qty": "10", "price": "100", "ts": 1} for each in (OTHER, SYMBOL)]
     keys = {"risk__orders_per_minute_soft": 1, "risk__orders_per_minute_hard": 1}
     one = Desk(config(**keys), first=opening("8000", lots))
