@@ -127,8 +127,8 @@ def test_chat_asks_pauses_and_stops_a_night(tmp_path: Path) -> None:
         assert "Nothing waits" in server.ask("/yes 0000")
         assert night.process.poll() is None
 
-        assert "halt is asked" in server.ask(_code(server.ask("/pause")))
-        assert "end is asked" in server.ask(_code(server.ask("/stop")))
+        assert "halt was sent" in server.ask(_code(server.ask("/pause")))
+        assert "end was sent" in server.ask(_code(server.ask("/stop")))
         code, text = night.end()
         chat.close()
 
