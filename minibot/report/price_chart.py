@@ -56,6 +56,8 @@ MARKS_EXPLAINED: Final = (
 )
 
 _BEGINNING: Final = attrgetter("ts")
+_HIGH: Final = attrgetter("high")
+_LOW: Final = attrgetter("low")
 
 Plotted = Sequence[tuple[int, float]]
 """Values of a line with their times, Unix ms, oldest first."""
@@ -151,20 +153,15 @@ def thinned(bars: Sequence[PriceBar], from_ts: int, to_ts: int, count: int) -> l
     """Return at most about `count` wider bars of the same prices, oldest first, within a span."""
     width = max(1, -(-(to_ts - from_ts) // count))
     found: list[PriceBar] = []
-    slot = -1
-    first = bisect_left(bars, from_ts, key=_BEGINNING)
-    for bar in bars[first : bisect_left(bars, to_ts, first, key=_BEGINNING)]:
-        at = (bar.ts - from_ts) // width
-        if at != slot:
-            slot = at
-            found.append(PriceBar(bar.ts, bar.open, bar.high, bar.low, bar.close))
-            continue
-        last = found[-1]
-        if bar.high > last.high:
-            last.high = bar.high
-        if bar.low < last.low:
-            last.low = bar.low
-        last.close = bar.close
+    at, last = (bisect_left(bars, ts, key=_BEGINNING) for ts in (from_ts, to_ts))
+    while at < last:
+        head = bars[at]
+        until = head.ts + width - (head.ts - from_ts) % width
+        end = bisect_left(bars, until, at, last, key=_BEGINNING)
+        joined = bars[at:end]
+        high, low = max(map(_HIGH, joined)), min(map(_LOW, joined))
+        found.append(PriceBar(head.ts, head.open, high, low, joined[-1].close))
+        at = end
     return found
 
 

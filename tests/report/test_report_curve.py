@@ -8,10 +8,12 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minibot.engine.run_result import PriceBar
 from minibot.events.money import amount_text
 from minibot.report.chart import equity_chart
 from minibot.report.curve import STRETCHES_MAX, EquityCurve
 from minibot.report.figures import duration, money, percent, plain_text, short_duration, signed
+from minibot.report.price_chart import thinned
 from minibot.report.trades import RoundTrip
 
 AMOUNTS = st.integers(-(10**16), 10**16)
@@ -116,6 +118,65 @@ def test_curve_is_the_same_where_equity_is_added_for_many_times_at_once(
         in_rows.add_all(times, equity, peak)
 
     assert in_rows.points == singly.points
+
+
+@given(STEPS, st.integers(0, 50))
+def test_curve_is_the_same_where_equity_is_added_in_columns(
+    steps: list[tuple[int, int]], before: int
+) -> None:
+    """A curve fed with columns, behind some single values, has the points of single values."""
+    singly, in_columns = EquityCurve(), EquityCurve()
+    ts, equity = 1_700_000_000_000, 10**12
+    high = peak = equity
+    times: list[int] = []
+    amounts: list[int] = []
+    for number, (wait, change) in enumerate(steps):
+        ts, equity = ts + wait, equity + change
+        peak = max(peak, equity)
+        singly.add(ts, equity, peak)
+        if number < before:
+            in_columns.add(ts, equity, peak)
+            high = peak
+        else:
+            times.append(ts)
+            amounts.append(equity)
+    in_columns.add_columns(times, amounts, high)
+
+    assert in_columns.points == singly.points
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 900), st.floats(1, 9), st.floats(1, 9)), min_size=1, max_size=200
+    ),
+    st.integers(0, 5_000),
+    st.integers(1, 20_000),
+    st.integers(1, 60),
+)
+def test_wider_bars_hold_every_price_of_their_stretch(
+    moves: list[tuple[int, float, float]], skipped: int, span: int, count: int
+) -> None:
+    """Each of the wider bars begins, ends and reaches as far as the bars of its stretch."""
+    bars, ts = [], 0
+    for wait, one, other in moves:
+        ts += wait
+        bars.append(PriceBar(ts, one, max(one, other), min(one, other), other))
+    until = skipped + span
+    width = max(1, -(-span // count))
+
+    found = thinned(bars, skipped, until, count)
+
+    stretches: dict[int, list[PriceBar]] = {}
+    for bar in bars:
+        if skipped <= bar.ts < until:
+            stretches.setdefault((bar.ts - skipped) // width, []).append(bar)
+    assert found == [
+        PriceBar(
+            *(each[0].ts, each[0].open, max(bar.high for bar in each)),
+            *(min(bar.low for bar in each), each[-1].close),
+        )
+        for each in stretches.values()
+    ]
 
 
 def test_curve_of_a_whole_night_stays_small() -> None:

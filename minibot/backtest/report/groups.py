@@ -35,11 +35,6 @@ class Group:
         return sum(trade.trip.fees for trade in self.trades)
 
     @property
-    def net_mean(self) -> int | None:
-        """Mean net P&L of a trade, rounded down; None without trades."""
-        return self.net // len(self.trades) if self.trades else None
-
-    @property
     def held_ms_mean(self) -> int | None:
         """Mean time from entry to exit, ms; None without trades."""
         if not self.trades:
@@ -49,14 +44,15 @@ class Group:
     def to_json(self) -> JsonObject:
         """Return the group as one JSON object."""
         results = self.results
+        net = sum(results)
         return {
             "name": self.name,
             "trades": len(self.trades),
             "wins": sum(result > 0 for result in results),
             "losses": sum(result < 0 for result in results),
             "win_rate": ratios.text(ratios.win_rate(results)),
-            "net": amount_text(self.net),
-            "net_mean": None if self.net_mean is None else amount_text(self.net_mean),
+            "net": amount_text(net),
+            "net_mean": amount_text(net // len(results)) if results else None,
             "net_max": amount_text(max(results)) if results else None,
             "net_min": amount_text(min(results)) if results else None,
             "profit_factor": ratios.text(ratios.profit_factor(results)),

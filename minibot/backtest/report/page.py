@@ -5,6 +5,7 @@ Its size is bounded: curves are thinned, tables of trades cut, close-ups limited
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
@@ -50,7 +51,7 @@ from minibot.report.markup import (
     tile_row,
     tone_of,
 )
-from minibot.report.price_chart import MARKS_EXPLAINED, TIPS_MAX, exits_text, price_chart
+from minibot.report.price_chart import MARKS_EXPLAINED, TIPS_MAX, Marked, exits_text, price_chart
 
 TRADES_SHOWN: Final = 1000
 # The newest trades are unfolded, the earlier ones folded.
@@ -189,7 +190,7 @@ def _prices(review: Review) -> Iterator[str]:
             has_tips=len(review.trades) <= TIPS_MAX,
         )
         yield exits_text(trades)
-        yield from _close_ups(review, symbol, len(symbols))
+        yield from _close_ups(review, symbol, len(symbols), trades)
     left = len(result.prices) - len(symbols)
     if left > 0:
         yield paragraph(f"{left} more symbols are not drawn.")
@@ -215,16 +216,21 @@ def _values(review: Review) -> Iterator[str]:
         yield section("What the strategy saw at its signals", "\n".join(parts))
 
 
-def _close_ups(review: Review, symbol: str, symbols: int) -> Iterator[str]:
+def _close_ups(
+    review: Review, symbol: str, symbols: int, trades: Sequence[Marked]
+) -> Iterator[str]:
     """Yield folded close-ups of those parts of the span in which a symbol was traded."""
-    trades = marked([trade for trade in review.trades if trade.symbol == symbol])
     bars, lines = review.result.prices[symbol], review.result.lines.get(symbol)
+    opened = [trade.trip.opened_ts for trade in trades]
     found = []
     for name, from_ts, to_ts in _parts(review, symbols):
-        number = sum(from_ts <= trade.trip.opened_ts < to_ts for trade in trades)
+        first, last = bisect_left(opened, from_ts), bisect_left(opened, to_ts)
+        number = last - first
         if number:
+            # A symbol's round trips do not overlap: only the one before may still be open.
+            inside = trades[max(0, first - 1) : bisect_right(opened, to_ts)]
             drawn = price_chart(
-                *(symbol, bars, trades, from_ts, to_ts),
+                *(symbol, bars, inside, from_ts, to_ts),
                 lines=lines,
                 points=CLOSE_UP_POINTS,
                 has_tips=len(review.trades) <= TIPS_MAX,
