@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from minibot.cli.support.output import show_json, show_rows
 from minibot.cli.support.selection import var_of
@@ -13,7 +13,7 @@ from minibot.events.model import JsonObject
 from minibot.events.reasons import REASONS
 from minibot.kernel.errors import RunStop
 from minibot.kernel.files import read_hashed
-from minibot.ops.run_health import exit_code, flag_of, needs, refused_last, roles_of
+from minibot.ops.run_health import exit_code, flag_of, needs, refused_last, roles_of, silence_s
 from minibot.report.figures import clock, date_clock, duration, megabytes, plain_text
 from minibot.report.records import UNSEALED, RunRecord, performance_of, read_record
 from minibot.report.summary import Row, open_row
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 HELP = "what runs now and what it holds, what ran last, whether STOP.flag exists"
 EXAMPLE = "minibot status"
+SILENT: Final = "SILENT"
+"""Shown in place of the state of a role that was heard of too long ago: that state is history."""
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -114,12 +116,20 @@ def _running_rows(
         Row("since", f"{date_clock(manifest.started_ms)} UTC, {since} ago"),
         Row("market time", f"{clock(_market_now_ms(record.run_dir, manifest))} UTC"),
     ]
+    limit_s = silence_s(manifest)
+    if roles and all(role["age_s"] > limit_s for role in roles):
+        text = f"no role gave a sign of life within {limit_s} s: its processes hang, the computer "
+        rows.append(Row("silent", f"{text}slept, or this folder is a copy", "bad"))
     for role in roles:
+        is_silent = role["age_s"] > limit_s
         text = (
-            f"{role['role']:<15} {role['state']:<9} up {duration(role['uptime_s'] * 1000):>12}, "
-            f"{megabytes(role.get('rss_bytes')):>6}, last heartbeat {role['age_s']} s ago"
+            f"{role['role']:<15} {SILENT if is_silent else role['state']:<9} "
+            f"up {duration(role['uptime_s'] * 1000):>12}, {megabytes(role.get('rss_bytes')):>6}, "
+            f"last heartbeat {role['age_s']} s ago"
         )
-        rows.append(Row("roles" if role is roles[0] else "", text))
+        if is_silent:
+            text += f" (limit {limit_s} s)"
+        rows.append(Row("roles" if role is roles[0] else "", text, "bad" if is_silent else ""))
     if standing is not None:
         from minibot.cli.support.standing import standing_rows
 

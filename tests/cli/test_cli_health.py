@@ -67,6 +67,36 @@ def test_nothing_that_runs_is_no_health(tmp_path: Path) -> None:
     assert verb(tmp_path, "status").code == 3
 
 
+def test_role_that_fell_silent_is_not_shown_in_its_last_state(
+    short_run: ShortRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """READY of a role that froze is history: its row says SILENT, and for how long it may be."""
+    limit_s = silence_s(Manifest.load(short_run.run_dir))
+    ages_s = {"risk_role": limit_s + 1, "market_role": limit_s}
+    var = running_copy(short_run, tmp_path, monkeypatch, ages_s)
+
+    shown = verb(var, "status").out
+    rows = {word: line for line in shown.splitlines() for word in line.split() if word in ages_s}
+
+    assert "SILENT" in rows["risk_role"]
+    assert rows["risk_role"].endswith(f"{limit_s + 1} s ago (limit {limit_s} s)")
+    assert "SILENT" not in rows["market_role"]
+    assert "this folder is a copy" not in shown
+
+
+def test_run_of_which_no_role_is_heard_is_shown_as_silent(
+    short_run: ShortRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A frozen night, or the copy of one that went on, does not look like a night that runs."""
+    ages_s = dict.fromkeys(ROLES, silence_s(Manifest.load(short_run.run_dir)) + 1)
+    var = running_copy(short_run, tmp_path, monkeypatch, ages_s)
+
+    shown = verb(var, "status").out
+
+    assert "this folder is a copy" in shown
+    assert "READY" not in shown
+
+
 @pytest.mark.parametrize(
     ("failed", "keep_failed", "shown"),
     [
