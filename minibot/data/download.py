@@ -151,7 +151,7 @@ class Download:
         fetched = Fetched(wanted, series.folder)
         fetched.settled_ts = self._settled_ts(wanted.interval, self._clock.now_ms())
         for name in series.forget_changed():
-            self._print_line(f"{name}: not what the manifest says, asked for again")
+            self._print_line(f"{name}: not what the manifest says, requested again")
         if self._archive is not None and self._layout is not None:
             self._from_archive(self._archive, self._layout, series, wanted, fetched)
         if self._rest is not None:

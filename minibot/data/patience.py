@@ -98,6 +98,7 @@ class Patience:
     def _banned(self, error: RestError) -> Refusal:
         until = error.until_ms or self.clock.now_ms() + error.retry_after_ms
         return Refusal(
-            f"{error.detail}: the host wants silence until {clock_text(until // 1000 * 1000)} UTC.",
-            "Call again after that; what is stored stays.",
+            f"{error.detail}: the host refuses requests until "
+            f"{clock_text(until // 1000 * 1000)} UTC.",
+            "Run it again after that; what is stored is kept.",
         )

@@ -105,7 +105,7 @@ def _standing(readers: Sequence[HeadReader], files: Files) -> list[Head | None]:
             return heads
         before = heads
         files.sleep(TRY_PAUSE_S)
-    raise Transient("the queues changed all the time; nothing was copied")
+    raise Transient("the queues kept changing; nothing was copied")
 
 
 def unsealed_chunks(cut: JournalCut, *, files: Files = FILES) -> Iterator[bytes]:

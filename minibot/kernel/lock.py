@@ -102,7 +102,7 @@ def lost_name(fd: int, path: StrPath, *, files: Files = FILES) -> str | None:
     try:
         named, mine = files.stat(path), files.fstat(fd)
     except OSError as error:
-        return f"{path} cannot be looked at: {error.strerror or error}"
+        return f"{path} cannot be read: {error.strerror or error}"
     if named is None:
         return f"{path} is gone"
     if not named.is_file or (mine.inode and named.identity != mine.identity):

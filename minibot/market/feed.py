@@ -253,7 +253,7 @@ class Feed:
         feed = self.symbols.get(symbol)
         if feed is None:
             kind = _Left if symbol in self._left else FrameInvalid
-            raise kind(f"symbol {symbol[:30]!r} was not asked for")
+            raise kind(f"symbol {symbol[:30]!r} was not requested")
         return feed
 
     # --- connection ---------------------------------------------------------------------------

@@ -286,7 +286,7 @@ class Liveness:
         is_late = late_ms > self._limits.tick_stale_ms
         is_late = is_late and late_ms >= self._second_ms()
         if is_late and not line.late_ms:
-            detail = f"trades come {late_ms} ms later than they did, as old as that they are taken"
+            detail = f"trades come {late_ms} ms later than before; they count as that old"
             self._feed.board.add(now_ms, DATA_LATE, detail)
         line.on_late(late_ms if is_late else 0)
         if not is_late:
@@ -335,7 +335,7 @@ class Liveness:
         for name, stream in silent.items():
             if self._may_renew(name, now_ms):
                 self.silent_streams += 1
-                detail = f"{name}: no {stream} although there should be; asked for anew"
+                detail = f"{name}: no {stream}, although there should be; requested again"
                 self._feed.board.add(now_ms, STREAM_SILENT, detail)
                 shard.renew([name], f"{stream} stream silent", now_ms)
 

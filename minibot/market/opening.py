@@ -86,7 +86,7 @@ class Opening:
         left_ms = address.silent_until_ms - now_ms
         if left_ms <= 0:
             return
-        what = "banned" if address.is_banned else "asked to be silent"
+        what = "banned" if address.is_banned else "told to send no requests"
         detail = f"this address was {what} until {address.silent_until_ms}, {left_ms} ms from now"
         kind = BANNED if address.is_banned else RATE_LIMITED
         session.feed.board.add(now_ms, kind, detail, until_ms=address.silent_until_ms)
@@ -144,7 +144,7 @@ class Opening:
         session.write()
 
     def _still_listed(self, refused: Answer) -> list[Instrument]:
-        """Return the rules of the symbols that are listed now; the others are followed no more.
+        """Return the rules of the symbols that are listed now; the others are no longer followed.
 
         One name that was delisted while a former process ran makes the venue refuse them all. It
         is reported as delisted, with the last rules that the former process wrote.
@@ -161,7 +161,7 @@ class Opening:
         for name in left:
             if session.feed.rules.of(name) is not None:
                 continue
-            detail = f"{name}: listed no longer, or by unknown rules; followed no more"
+            detail = f"{name}: no longer listed, or with unknown rules; no longer followed"
             session.feed.board.add(session.clock.now_ms(), SYMBOL_DELISTED, detail)
         session.unfollow(left)
         return instruments
@@ -269,7 +269,7 @@ class Opening:
             raise FeedLost(
                 MARKET_ROLE,
                 EXCHANGE_UNREACHABLE,
-                f"the exchange refuses this place: {answer.error}; "
+                f"the exchange refuses this location: {answer.error}; "
                 f"use its public data hosts, see {session.venue.name}.rest_url",
             )
         symbols = ", ".join(session.config.feed.symbols)

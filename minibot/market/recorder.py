@@ -197,7 +197,7 @@ class Recorder:
                 self._mark(Missed(shard.last_ns, now_ns, shard.symbols, "the machine slept"))
                 shard.last_ns = now_ns
                 self._give_up(shard)
-        self._print_line("the machine slept; every stream is asked for anew")
+        self._print_line("the machine slept; every stream is requested again")
 
     def _on_clock(self, now_ms: int) -> None:
         for shard in self.shards:
@@ -291,7 +291,7 @@ class Recorder:
             self._hand_over(shard, now_ms)
             return
         if shard.is_open:
-            why = "nothing came any more" if shard.is_given_up else lost.why
+            why = "no more data came" if shard.is_given_up else lost.why
             shard.lost_why = why
             self._print_line(f"connection lost: {why}")
         was_open = shard.is_open
@@ -362,11 +362,11 @@ class Recorder:
     def _on_depth(self, symbol: str, answer: Answer) -> None:
         if is_refusal(answer.error):  # Such as of a symbol that is listed no longer.
             self._print_line(
-                f"{symbol}: no depth ({answer.error}); asked for again in the next part"
+                f"{symbol}: no depth ({answer.error}); requested again in the next part"
             )
             return
         if answer.error is not None:
-            self._print_line(f"{symbol}: no depth ({answer.error}); asked for again in 5 s")
+            self._print_line(f"{symbol}: no depth ({answer.error}); requested again in 5 s")
             self._retries.append((self._clock.now_ms() + RETRY_MS, symbol))
             return
         self.snapshots += 1

@@ -238,7 +238,7 @@ class Session:
         paused_ms = self._still_ms - before
         why = f"this process stood still for {paused_ms} ms"
         now_ms, pace_ms = self.clock.now_ms(), self.pace.now_ms()
-        self.feed.board.add(now_ms, PAUSED, f"{why}; every stream is asked for anew")
+        self.feed.board.add(now_ms, PAUSED, f"{why}; every stream is requested again")
         self.link.begin(now_ms)
         for shard in list(self.connections.shards):
             for number in reversed(shard.numbers):  # A successor first: it would take over.

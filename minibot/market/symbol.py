@@ -321,7 +321,7 @@ class SymbolFeed:
         if not self.is_late:
             payloads += market_ticks
         if ticks.dropped > dropped:
-            detail = f"{self.symbol}: no tick of the oldest of {WAITING_MAX} trades without a quote"
+            detail = f"{self.symbol}: {WAITING_MAX} trades wait for a quote; the oldest was dropped"
             self._board.add(self.data_ms, TRADES_DROPPED, detail)
         return payloads
 

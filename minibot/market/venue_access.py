@@ -23,7 +23,7 @@ def embedded_faults(config: Config) -> list[str]:
     """Return the fault of a profile whose venue cannot be asked outside a run; none for others."""
     if config.exchange.rest_url != EMBEDDED:
         return []
-    return [f"{config.venue}.rest_url: {EMBEDDED!r} exists inside a run alone; give its address"]
+    return [f"{config.venue}.rest_url: {EMBEDDED!r} exists only inside a run; give its address"]
 
 
 def new_rest(config: Config, base_url: str | None = None) -> Rest:
@@ -79,7 +79,7 @@ class _HeedingRest:
         left_ms = address.silent_until_ms - wall_ms()
         if left_ms > 0:
             kind = BANNED if address.is_banned else RATE_LIMITED
-            why = f"not asked: the host wants silence for {-(-left_ms // 1000)} s more"
+            why = f"not requested: the host refuses requests for {-(-left_ms // 1000)} s more"
             raise RestError(kind, why, retry_after_ms=left_ms)
 
 

@@ -88,7 +88,7 @@ def source_findings(text: str, *, evaluates: bool = True) -> list[Finding]:
         tree = ast.parse(text, feature_version=PYTHON)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = getattr(error, "lineno", None) or 1
-        return [Finding(line, f"is no Python: {error}", "correct it")]
+        return [Finding(line, f"is not Python: {error}", "correct it")]
     found = [*_top_level(tree), *state_findings(tree)]
     if evaluates:
         found += _relations(tree)

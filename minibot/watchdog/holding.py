@@ -83,7 +83,7 @@ class HeldVar:
         if why is None:
             return None
         where = self.where()
-        now = "it exists no longer" if where is None else f"the folder is {where} now"
+        now = "it no longer exists" if where is None else f"the folder is {where} now"
         detail = why if where == self.var.root else f"{why}; {now}"
         if former is not None and former.reason_code != VAR_LOST:
             detail += f"; found with it: {former.reason_code} by {former.component}"
@@ -167,7 +167,7 @@ def settle_lost(
         notes.insert(0, f"the STOP is recorded beside it, in {places}")
     where = held.where()
     if where is None:
-        return Settled(None, tuple(notes), f"{held.var.root} exists no longer, nor does the run")
+        return Settled(None, tuple(notes), f"{held.var.root} no longer exists, nor does the run")
     var = Var(where)
     is_empty = not var.queues.is_dir()
     try:
@@ -179,7 +179,7 @@ def settle_lost(
     except (RunStop, OSError) as error:
         notes.append(f"the STOP could not be written below {where} ({error})")
     if is_empty:
-        return Settled(None, tuple(notes), f"{var.queues} exists no longer")
+        return Settled(None, tuple(notes), f"{var.queues} no longer exists")
     return Settled(var, tuple(notes))
 
 
@@ -215,7 +215,7 @@ def _why_other(path: Path, identity: tuple[int, int]) -> str | None:
     except (FileNotFoundError, NotADirectoryError):
         return f"{path} is gone"
     except OSError as error:
-        return f"{path} cannot be looked at ({error.strerror or error})"
+        return f"{path} cannot be read ({error.strerror or error})"
     if identity[1] and (status.st_dev, status.st_ino) != identity:
         return f"{path} is not the one that the run began with"
     return None

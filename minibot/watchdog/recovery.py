@@ -66,7 +66,7 @@ def clear_former_run(var: Var, contracts: Contracts, roles: Roles) -> FormerRun 
     except IntegrityError as error:
         raise Refusal(
             f"the note of the former run is damaged: {error}.",
-            "Move it to another place, and keep it: a start knows the run by its lines, too.",
+            "Move it to another place, and keep it: the next start finds the run by its lines.",
         ) from error
     run_id = _run_of_lines(var, roles) if noted is None else str(noted["run_id"])
     if run_id is None:
@@ -82,8 +82,8 @@ def clear_former_run(var: Var, contracts: Contracts, roles: Roles) -> FormerRun 
         except IntegrityError as error:
             raise Refusal(
                 f"the queues of {run_id} are not released: {error}.",
-                f"Look who wrote there. Then move {var.queues} and {marker} to another place, and"
-                f" keep them; the record of the run is {run_dir}.",
+                f"Find out who wrote there. Then move {var.queues} and {marker} to another place, "
+                f"and keep them; the record of the run is {run_dir}.",
             ) from error
     marker.unlink(missing_ok=True)
     return recovered

@@ -790,7 +790,7 @@ def test_rest_file_that_is_not_what_the_manifest_says_is_asked_for_again(
 
     fetched = desk.fetch(wanted, rest=venue.url)
 
-    assert f"{path.name}: not what the manifest says, asked for again" in desk.told
+    assert f"{path.name}: not what the manifest says, requested again" in desk.told
     assert fetched.troubles == []
     assert path.read_bytes().startswith(whole)
     assert desk.series().changed() == []

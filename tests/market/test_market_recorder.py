@@ -148,7 +148,7 @@ def test_connection_that_brings_nothing_is_given_up_and_marked(tmp_path: Path) -
     recorder.run(is_ended)
     (missed,) = marks(tmp_path)
     assert made[0].is_ended
-    assert missed.why == "nothing came any more"
+    assert missed.why == "no more data came"
     assert missed.symbols == ("BTCUSDT",)
     assert (missed.to_ns - missed.from_ns) // 10**9 >= 60
     assert recorder.missed == [missed]
@@ -178,7 +178,7 @@ def test_sleep_of_the_machine_is_marked_and_ends_its_part(
     slept, lost = recorder.missed
     marks_after = [line.message for line in tape_lines(after) if kind_of(line.message) == MARK]
     assert list(map(read_mark, marks_after)) == [slept, lost]
-    assert (slept.why, lost.why) == ("the machine slept", "nothing came any more")
+    assert (slept.why, lost.why) == ("the machine slept", "no more data came")
     assert slept.to_ns - slept.from_ns >= slept_ns
     assert slept.to_ns <= lost.from_ns
     assert min(line.at_ns for line in tape_lines(after)) >= max(

@@ -334,7 +334,7 @@ def test_pause_of_the_process_is_a_gap_and_every_stream_is_asked_for_anew(tmp_pa
 
     assert desk.exit_code == 0
     details = [notice.detail for notice in desk.world.notices if notice.kind == "paused"]
-    assert details == ["this process stood still for 12000 ms; every stream is asked for anew"]
+    assert details == ["this process stood still for 12000 ms; every stream is requested again"]
     assert desk.world.kinds().count("connection_lost") == 1
     gaps = desk.world.of("gap")
     assert {gap.stream for gap in gaps} >= {"depth", "bookTicker"}

@@ -625,6 +625,25 @@ def test_newest_trade_stays_however_little_fits_a_line() -> None:
     assert [one.closed_ts for one in protections.trades] == closed[-1:]
 
 
+def test_no_more_trades_are_forgotten_than_have_to_be() -> None:
+    """Where all but the oldest fit a line to the byte, the oldest alone is forgotten."""
+    guard = {"method": "StoplossGuard", "lookback_period": 1440, "stop_duration": 1}
+    desk, roomy = (opened(protected(guard | {"trade_limit": 9})) for _ in range(2))
+    first, *others = [trade("-1", desk.ts - second) for second in (3_000, 2_000, 1_000)]
+    for one in others:
+        roomy.risk._state.protections.on_trade(one)
+    kept = roomy.risk.state()["protections"]
+    counted = {key: kept[key] for key in ("locks", "streaks", "trades")}
+    fitting = encode({"told": [], **counted})  # No lock is told.
+    protections = desk.risk._state.protections
+    protections._bytes_max = len(fitting)
+
+    for one in (first, *others):
+        protections.on_trade(one)
+
+    assert protections.trades == others
+
+
 def test_memory_of_many_streaks_leaves_room_for_fewer_trades() -> None:
     """Three trades would fit alone, but not beside the streaks of a thousand symbols."""
     guard = {"method": "StoplossGuard", "lookback_period": 1440, "stop_duration": 1}

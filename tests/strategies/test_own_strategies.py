@@ -177,7 +177,7 @@ def test_check_of_shipped_examples_finds_nothing(project: Path, name: str) -> No
         ("self.a.append((tick.ts, view))", "keeps the view itself", "refilled"),
         ("async def f(): pass", "waits", "starts nothing"),
         ("x = lambda a=[]: a", "has a default that every call shares", "tuple"),
-        ("x = (", "is no Python", "correct"),
+        ("x = (", "is not Python", "correct"),
     ],
 )
 def test_check_names_line_and_what_to_use_instead(

@@ -221,7 +221,7 @@ def test_run_whose_queues_are_gone_is_on_record_and_said_to_be_unsealed(
     settled = settle_lost(scene.held, scene.context, background, lost(scene))
 
     assert settled.var is None
-    assert "exists no longer" in settled.unsealed
+    assert "no longer exists" in settled.unsealed
     stop = flagged_stop(scene.stage.var)
     assert stop is not None
     assert stop["payload"]["reason_code"] == "VAR_LOST"

@@ -329,7 +329,7 @@ class FirstContact:
         shape = expected.STREAMS.get(kind, expected.MARKET_STREAMS.get(kind))
         if shape is None:
             if kind != "!serverShutdown" and name != "!serverShutdown":
-                self._report("streams", "unknown", name, "", "a stream that was not asked for")
+                self._report("streams", "unknown", name, "", "a stream that was not requested")
             return
         self._counts[name] += 1
         if self._counts[name] <= COMPARED_MAX:

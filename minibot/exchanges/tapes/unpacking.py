@@ -21,7 +21,7 @@ FREE_BYTES: Final = 8 << 20
 LINE_BYTES_MIN: Final = 32
 # A whole answer of klines in one line has some hundred kilobytes, a full book five.
 LINE_BYTES_MAX: Final = 16 << 20
-_REMEDY: Final = "If it is what it says, unpack it yourself and name the unpacked file."
+_REMEDY: Final = "If you trust it, unpack it yourself and name the unpacked file."
 
 
 def bounded_lines(path: Path, file: IO[bytes] | GzipFile) -> Iterator[bytes]:

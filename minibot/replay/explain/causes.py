@@ -48,7 +48,7 @@ QUEUES_OF: Final = {
     "signal": ("signals",),
     "order": ("order_intents", "order_results", "fills"),
 }
-LATER: Final = "what came later of this may be missing here"
+LATER: Final = "later events that follow from this may be missing"
 
 T = TypeVar("T")
 

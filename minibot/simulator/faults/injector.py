@@ -156,7 +156,7 @@ class Injector:
         for key, words in allowed.items():
             if key in fields and fields[key] not in words:
                 expected = ", ".join(words)
-                raise FaultUnknown(f"{key}: one of {expected} is expected, found {fields[key]!r}")
+                raise FaultUnknown(f"{key}: expected one of {expected}, found {fields[key]!r}")
         stream = fields.get("stream", EVERYTHING)
         own = self._venue.facts.streams
         if stream not in own and not is_played(stream, self._venue.symbols):

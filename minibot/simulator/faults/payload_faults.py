@@ -54,13 +54,13 @@ def change_of(kind: str, fields: Mapping[str, Any], left: int, until_ms: int) ->
     is_stream = "endpoint" not in fields
     target = fields.get("stream" if is_stream else "endpoint", _USUAL.get(kind))
     if target is None or (not is_stream and "stream" in fields):
-        raise FaultUnknown("endpoint or stream: one of them is expected")
+        raise FaultUnknown("expected one of endpoint and stream")
     field = fields.get("field", "zz" if kind == "field_added" else None)
     if field is None and kind.startswith("field"):
-        raise FaultUnknown("field: the name of one is expected, with dots for inner ones")
+        raise FaultUnknown("field: expected a name, with dots for inner fields")
     to = fields.get("to")
     if to is not None and to not in TYPES:
-        raise FaultUnknown(f"to: one of {', '.join(TYPES)} is expected, found {to!r}")
+        raise FaultUnknown(f"to: expected one of {', '.join(TYPES)}, found {to!r}")
     return PayloadFault(
         *(kind, target, is_stream, tuple((field or "").split(".")), left, until_ms),
         value=fields.get("value", {"new": [1, "2"]}),

@@ -103,7 +103,7 @@ def check_fault(fault: Mapping[str, Any], symbols: Collection[str]) -> None:
             raise FaultUnknown(f"{key}: no field of this fault; {taken}")
         _check_type(str(fault["name"]), key, value)
         if key in _FROM_ONE and value < 1:
-            raise FaultUnknown(f"{key}: 1 or more is expected, found {value}")
+            raise FaultUnknown(f"{key}: expected 1 or more, found {value}")
         if key == "symbol" and value not in symbols:
             raise FaultUnknown(f"symbol: {value} is not played here")
 
@@ -115,9 +115,9 @@ def _check_type(name: str, key: str, value: Any) -> None:
     if is_text and key == "status" and type(value) is int:
         return  # The status of an answer, not that of a symbol.
     if is_text and not isinstance(value, str):
-        raise FaultUnknown(f"{key}: a text is expected, found {value!r}")
+        raise FaultUnknown(f"{key}: expected a text, found {value!r}")
     if not is_text and type(value) is not int:
-        raise FaultUnknown(f"{key}: an integer is expected, found {value!r}")
+        raise FaultUnknown(f"{key}: expected an integer, found {value!r}")
 
 
 def without_moment(item: Mapping[str, Any]) -> dict[str, Any]:
@@ -142,12 +142,12 @@ def read_script(path: Path) -> list[dict[str, Any]]:
         script = orjson.loads(path.read_bytes())
     except (OSError, orjson.JSONDecodeError) as error:
         raise ConfigError(f"{path}: the fault script cannot be read.", [str(error)]) from error
-    wrong = ["a list of objects is expected"] if not isinstance(script, list) else []
+    wrong = ["expected a list of objects"] if not isinstance(script, list) else []
     for number, item in enumerate(script if not wrong else [], 1):
         if not isinstance(item, dict) or not isinstance(item.get("name"), str):
-            wrong.append(f"entry {number}: an object with a name is expected")
+            wrong.append(f"entry {number}: expected an object with a name")
         elif ("at_ms" in item) is ("after_s" in item):
-            wrong.append(f"entry {number}: at_ms or after_s is expected, and not both")
+            wrong.append(f"entry {number}: expected at_ms or after_s, not both")
         elif "at_ms" in item and type(item["at_ms"]) is not int:
             wrong.append(f"entry {number}: at_ms must be an integer")
         elif "after_s" in item and type(item["after_s"]) not in (int, float):

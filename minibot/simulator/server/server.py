@@ -273,7 +273,7 @@ class ExchangeServer:
         try:
             fields = orjson.loads(await request.read())
             if not isinstance(fields, dict):
-                raise FaultUnknown("a JSON object is expected")
+                raise FaultUnknown("expected a JSON object")
             self.injector.inject(fields)
         except (orjson.JSONDecodeError, FaultUnknown) as error:
             return web.json_response({"ok": False, "error": str(error)}, status=400)

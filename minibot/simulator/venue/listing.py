@@ -39,7 +39,7 @@ def change_filter(venue: Listed, symbol: str, fields: Mapping[str, Any]) -> None
     info = _info(venue, symbol)
     name, field, value = (fields.get(key) for key in ("filter", "field", "value"))
     if not (isinstance(name, str) and isinstance(field, str) and isinstance(value, str)):
-        raise ListingUnknown("filter, field and value: texts are expected")
+        raise ListingUnknown("filter, field and value: expected texts")
     changed = deepcopy(dict(info))
     for item in changed["filters"]:
         if item["filterType"] == name:
