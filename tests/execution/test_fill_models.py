@@ -733,6 +733,38 @@ def test_book_touch_taken_in_parts_gives_its_size_in_all() -> None:
     assert [part[0] for part in walked(coin(desk))] == ["0.400", "0.300", "0.300"]
 
 
+def test_book_touch_taken_in_parts_is_a_level_with_the_rest() -> None:
+    """Two of our orders took 0.7 of the coin; behind a better touch it holds 0.3 for the next."""
+    desk = walker(ASKS[:2])
+    for qty in ("0.4", "0.3"):
+        desk.intent("BUY", qty)
+        coin(desk)
+    desk.intent("BUY", "5")
+
+    events = desk.tick("99.99", "100.00", ask_qty="0.5")
+
+    assert [part[:2] for part in walked(events)] == [
+        ("0.500", "100.00"),
+        ("0.300", "100.01"),
+        ("1.500", "100.02"),
+    ]
+
+
+def test_book_quote_gets_nothing_of_a_level_that_was_taken() -> None:
+    """The coins at 100.02 are ours already; the quote there waits for others."""
+    desk = walker(ASKS[:2])
+    desk.intent("BUY", "2.5")
+    coin(desk)
+    limit(desk, "BUY", "100.02")
+    resting = walked(desk.tick("99.99", "100.05", ask_qty="1"))
+
+    same = walked(desk.tick("99.99", "100.02", ask_qty="1.5"))
+    others = walked(desk.tick("99.99", "100.02", ask_qty="2"))
+
+    assert (resting, same) == ([], [])
+    assert [part[1] for part in others] == ["100.02"]
+
+
 @pytest.mark.parametrize(
     ("side", "touch", "deeper"),
     [
