@@ -626,7 +626,7 @@ def test_newest_trade_stays_however_little_fits_a_line() -> None:
 
 
 def test_no_more_trades_are_forgotten_than_have_to_be() -> None:
-    """Where all but the oldest fit a line to the byte, the oldest alone is forgotten."""
+    """The oldest trade alone is forgotten where all others fit a line to the byte."""
     guard = {"method": "StoplossGuard", "lookback_period": 1440, "stop_duration": 1}
     desk, roomy = (opened(protected(guard | {"trade_limit": 9})) for _ in range(2))
     first, *others = [trade("-1", desk.ts - second) for second in (3_000, 2_000, 1_000)]
