@@ -292,6 +292,17 @@ def test_oldest_lots_that_are_dust_together_are_no_part_of_the_position(
     assert holding.cost_of_newest(parse_amount(cost)) == 100 * parse_amount(cost)
 
 
+def test_smallest_unit_below_a_least_sale_of_two_is_dust() -> None:
+    """A hundred-millionth is no position where the venue sells two at least."""
+    row = {"symbol": SYMBOL, "qty": "0.00000001", "price": "100", "ts": 1}
+    first = RunOpening({"USDT": "9000"}, (row,), {})
+    one = Desk(config(execution__fee_asset="base"), first=first)
+
+    one.instrument(qty_increment="0.00000001", qty_min="0.00000002", notional_min="0")
+
+    assert one.risk._state.positions.of(SYMBOL).holding is None
+
+
 def test_state_of_a_carried_run_is_whole_before_and_behind_its_first_prices() -> None:
     """A snapshot between opening and first price goes on to the same bytes."""
     plans = (plan(**LEVELS), plan(OTHER, **LEVELS))
