@@ -9,8 +9,6 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
-from operator import sub
 
 STRETCHES_MAX = 600
 STRETCH_MS_START = 100
@@ -59,27 +57,6 @@ class EquityCurve:
             self.add(times[at], equity, high_water_mark)
             # Another one within the same stretch adds nothing.
             at = bisect_left(times, self._until, at + 1)
-
-    def add_columns(self, times: Sequence[int], amounts: Sequence[int], high: int) -> None:
-        """Add equity at market times, in order, a stretch of time at once.
-
-        Args:
-            times: Market times, Unix ms.
-            amounts: Equity at each time.
-            high: High-water mark before the first.
-        """
-        at = 0
-        while at < len(times):
-            if times[at] >= self._until:
-                self.add(times[at], amounts[at], max(high, amounts[at]))
-            end = bisect_left(times, self._until, at + 1)
-            shown = amounts[at:end]
-            highs = list(accumulate(shown, max, initial=high))[1:]
-            last = self.points[-1]
-            last.low = min(last.low, min(shown))
-            last.drawdown = max(last.drawdown, max(map(sub, highs, shown)))
-            last.last = shown[-1]
-            high, at = highs[-1], end
 
     def shift(self, moved: int) -> None:
         """Add the same to the equity of every stretch; no drawdown changes."""

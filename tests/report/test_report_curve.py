@@ -120,31 +120,6 @@ def test_curve_is_the_same_where_equity_is_added_for_many_times_at_once(
     assert in_rows.points == singly.points
 
 
-@given(STEPS, st.integers(0, 50))
-def test_curve_is_the_same_where_equity_is_added_in_columns(
-    steps: list[tuple[int, int]], before: int
-) -> None:
-    """A curve fed with columns, behind some single values, has the points of single values."""
-    singly, in_columns = EquityCurve(), EquityCurve()
-    ts, equity = 1_700_000_000_000, 10**12
-    high = peak = equity
-    times: list[int] = []
-    amounts: list[int] = []
-    for number, (wait, change) in enumerate(steps):
-        ts, equity = ts + wait, equity + change
-        peak = max(peak, equity)
-        singly.add(ts, equity, peak)
-        if number < before:
-            in_columns.add(ts, equity, peak)
-            high = peak
-        else:
-            times.append(ts)
-            amounts.append(equity)
-    in_columns.add_columns(times, amounts, high)
-
-    assert in_columns.points == singly.points
-
-
 @given(
     st.lists(
         st.tuples(st.integers(1, 900), st.floats(1, 9), st.floats(1, 9)), min_size=1, max_size=200

@@ -21,9 +21,12 @@ FEW: Final = 10
 def equity_curve(result: BacktestResult) -> list[Point]:
     """Return the equity curve with its lows and drawdowns, a few hundred points."""
     curve = EquityCurve()
-    equity = result.performance.equity_start
-    curve.add(result.from_ts, equity, equity)
-    curve.add_columns(*result.equity_columns, equity)
+    high = equity = result.performance.equity_start
+    curve.add(result.from_ts, equity, high)
+    for ts, equity in zip(*result.equity_columns, strict=True):
+        if equity > high:
+            high = equity
+        curve.add(ts, equity, high)
     # Stretches begin at round times, but the first one begins with the market.
     curve.points[0].ts = max(curve.points[0].ts, result.from_ts)
     return curve.points

@@ -5,7 +5,6 @@ Its size is bounded: curves are thinned, tables of trades cut, close-ups limited
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
@@ -221,16 +220,12 @@ def _close_ups(
 ) -> Iterator[str]:
     """Yield folded close-ups of those parts of the span in which a symbol was traded."""
     bars, lines = review.result.prices[symbol], review.result.lines.get(symbol)
-    opened = [trade.trip.opened_ts for trade in trades]
     found = []
     for name, from_ts, to_ts in _parts(review, symbols):
-        first, last = bisect_left(opened, from_ts), bisect_left(opened, to_ts)
-        number = last - first
+        number = sum(from_ts <= trade.trip.opened_ts < to_ts for trade in trades)
         if number:
-            # A symbol's round trips do not overlap: only the one before may still be open.
-            inside = trades[max(0, first - 1) : bisect_right(opened, to_ts)]
             drawn = price_chart(
-                *(symbol, bars, inside, from_ts, to_ts),
+                *(symbol, bars, trades, from_ts, to_ts),
                 lines=lines,
                 points=CLOSE_UP_POINTS,
                 has_tips=len(review.trades) <= TIPS_MAX,

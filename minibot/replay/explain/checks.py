@@ -60,11 +60,8 @@ def failed_checks(checks: Iterable[CheckRow] | None) -> list[CheckRow]:
 def departure(checks: Iterable[CheckRow | Check] | None) -> str:
     """Return why a position was left, by the checks of a risk action; else an empty text."""
     for check in checks or ():
-        if isinstance(check, Check):
-            if check.passed is not False:
-                continue
-            check = check.to_json()
-        if words := departure_words(check):
+        row = check.to_json() if isinstance(check, Check) else check
+        if words := departure_words(row):
             return words
     return ""
 
