@@ -575,7 +575,7 @@ def _cap_cluster(sizes: Sizes, state: RiskState, market: Market, left: Headroom)
     if share:
         cluster = state.returns.cluster_notional(market.symbol, state.positions, state.now)
         sizes.cluster = left.position + cluster
-        sizes.cluster_max = mul_div_down(max(left.equity, 0), share, BPS)
+        sizes.cluster_max = mul_div_down(left.equity, share, BPS)
 
 
 def size_rows(limits: Limits, left: Headroom, notional: int, amount: int) -> tuple[Row, ...]:

@@ -133,7 +133,7 @@ class Sizing:
     def active(self, left: Headroom) -> int:
         """Return the largest exposure: the active bucket, at most the exposure limit."""
         most = left.exposure_max()
-        if not self.active_bps or left.equity <= 0:
+        if not self.active_bps:
             return most
         active = mul_div_down(left.equity, self.active_bps, BPS)
         return active if active < most else most
@@ -224,7 +224,7 @@ class Sizes:
             return
         self.wish = wish.notional or SKIPPED
         if wish.share_bps:
-            share = mul_div_down(max(active, 0), wish.share_bps, BPS)
+            share = mul_div_down(active, wish.share_bps, BPS)
             self.wish = share if not wish.notional else min(share, wish.notional)
         self._take(BY_WISH, self.wish)
 
@@ -278,7 +278,7 @@ def sizes_of(
         sizes.notional_max = bounds.notional_max
         sizes._take(BY_NOTIONAL_MAX, sizes.notional_max)
     if sizing.active_bps:
-        sizes.active = mul_div_down(max(left.equity, 0), sizing.active_bps, BPS)
+        sizes.active = mul_div_down(left.equity, sizing.active_bps, BPS)
     if sizing.share_bps_max:
         sizes.share_max = mul_div_down(active, sizing.share_bps_max, BPS)
     sizes.symbol_max = sizing.symbol_max.get(market.symbol, SKIPPED)

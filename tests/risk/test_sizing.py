@@ -434,6 +434,11 @@ def test_size_that_shrinks_with_the_atr_is_nothing_while_it_is_unknown() -> None
     assert sizes.decided.name == "size_volatility"
 
 
+def test_size_that_shrinks_from_the_least_atr_waits_for_the_atr() -> None:
+    """One basis point is a bound like any other: without an ATR nothing is bought."""
+    assert actions(desk(risk__size_atr_bps_full=1).signal("BUY")) == [("BLOCK", "warmup")]
+
+
 @pytest.mark.parametrize(("largest", "qty"), [("0", "20.000"), ("5", "5.000")])
 def test_venue_without_a_largest_quantity_bounds_no_size(largest: str, qty: str) -> None:
     """Zero means no limit: the share of the budget, 2,000 of 10,000, is bought whole."""
