@@ -105,6 +105,20 @@ def test_equities_between_the_bounds_change_nothing() -> None:
             ) == is_same
 
 
+@pytest.mark.parametrize(("unpriced", "equity", "mark"), [(50, 980, 1030), (-50, 1040, 1000)])
+def test_carried_mark_rises_to_equity_with_its_unpriced_lots(
+    unpriced: int, equity: int, mark: int
+) -> None:
+    """Lots without a price yet count at the prices of the run that set the mark."""
+    one = account(1)
+    one.carry({"high_water_mark": "1000", "tier": 0})
+    one.set_unpriced(unpriced * UNIT)
+
+    one.on_equity(equity * UNIT)
+
+    assert one.high_water_mark == mark * UNIT
+
+
 @pytest.mark.parametrize("mark", ["0", "-1", "-0.00000001"])
 def test_carried_mark_that_is_not_above_zero_stops_the_run_and_changes_nothing(mark: str) -> None:
     """A drawdown needs a mark: without one the tiers would never begin."""

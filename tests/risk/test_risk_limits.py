@@ -407,6 +407,19 @@ def test_day_notional_starts_anew_at_midnight_and_night_notional_does_not() -> N
     assert headroom["night_notional"] == "999000.00000000"
 
 
+def test_day_begins_with_a_signal_that_comes_at_midnight() -> None:
+    """A signal at midnight has the new day's budget, though no tick of that day came before it."""
+    made = desk(risk__day_notional_soft="1000")
+    made.buy()
+    midnight = (made.ts // DAY_MS + 1) * DAY_MS
+    made.tick(**FLAT, after_ms=midnight - 1 - made.ts)
+    before = actions(made.signal("BUY"))
+    made.ts = midnight
+
+    assert before == [("BLOCK", "day_notional")]
+    assert actions(made.signal("BUY")) == [("ALLOW", "allowed")]
+
+
 def test_budgets_used_by_earlier_runs_count_and_the_day_part_ends_with_its_day() -> None:
     """Budgets used by earlier runs count; the day's part ends with its day."""
     made = desk(opening(day_notional="700"), risk__day_notional_soft="1000")
