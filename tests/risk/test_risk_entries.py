@@ -533,6 +533,27 @@ def test_order_that_ends_before_its_fill_is_read_stays_open_until_it_is_booked()
     assert made.risk.facts()["open_positions"] != []
 
 
+def test_order_stays_open_until_its_last_unit_is_booked() -> None:
+    """A result read before two fills leaves the order open for the second, a smallest unit."""
+    made = desk()
+    made.instrument(qty_increment="0.00000001", qty_min="0.00000001")
+    made.signal("BUY")
+    made.with_risk = False
+    made.tick(ask_qty="9.99900008")
+    made.tick()
+    (first, last), result = made.events("fills"), made.events("order_results")[-1]
+    made.with_risk = True
+
+    made.risk.process(result, 3, made.ts)
+    made.risk.process(first, 1, made.ts)
+    assert made.risk.facts()["open_orders"] == 1
+    made.risk.process(last, 2, made.ts)
+
+    assert isinstance(last.payload, Fill)
+    assert last.payload.qty == "0.00000001"
+    assert made.risk.facts()["open_orders"] == 0
+
+
 def test_refused_entry_frees_what_it_had_reserved() -> None:
     """A rejected entry frees its reserved budget."""
     made = desk(risk__exposure_ratio_max_bps=1000)
