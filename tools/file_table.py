@@ -291,7 +291,7 @@ ROWS: Final = (
     ),
     Row(
         "stop/ROLE.armed",
-        ("stop/*.armed", "stop/exclusion.lock"),
+        ("stop/*.armed", "stop/operator.ended", "stop/exclusion.lock"),
         "the role at its start",
         "whoever stops, who links it to `STOP.flag`",
         {EACH: "goes on"},

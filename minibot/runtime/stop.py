@@ -17,7 +17,6 @@ from pathlib import Path
 
 from minibot.events.ids import derive_id
 from minibot.events.model import Event, RiskAction, StopJournal
-from minibot.events.names import WATCHDOG_ROLE
 from minibot.kernel.errors import RunStop
 from minibot.kernel.files import (
     FILES,
@@ -95,9 +94,16 @@ def armed_path(stop_folder: Path, role: str) -> Path:
     return stop_folder / f"{role}.armed"
 
 
+def ended_path(stop_folder: Path) -> Path:
+    """Return the file that says that the roles of the run have ended."""
+    return stop_folder / f"{OPERATOR}.ended"
+
+
 def arm(stop_folder: Path, run_id: str, role: str) -> None:
     """Prepare the flag file and the reserve of a role while there is still space."""
     ensure_below(stop_folder.parent, stop_folder)
+    if role == OPERATOR:
+        _remove(ended_path(stop_folder))  # Of the run before.
     write_hashed(
         armed_path(stop_folder, role),
         {"role": role, "run_id": run_id, "stop_id": stop_id(run_id, role)},
@@ -106,20 +112,20 @@ def arm(stop_folder: Path, run_id: str, role: str) -> None:
 
 
 def disarm_operator(stop_folder: Path) -> None:
-    """Remove the file that `minibot kill` links to the flag: the run has ended.
+    """Rename the file that `minibot kill` links to the flag: the run has ended.
 
     A later link fails, so that no flag is raised for a run that ended in order.
     """
-    _remove(armed_path(stop_folder, OPERATOR))
+    with suppress(OSError):
+        FILES.replace(armed_path(stop_folder, OPERATOR), ended_path(stop_folder))
 
 
 def is_disarmed(stop_folder: Path) -> bool:
-    """Return whether the launcher has removed the file that `minibot kill` links to the flag.
+    """Return whether the launcher has renamed the file that `minibot kill` links to the flag.
 
-    Its own file stands then. Where both are gone, somebody emptied the folder and the run goes on.
+    A file that is only gone was removed by somebody: the run goes on, and a kill has to end it.
     """
-    launchers = armed_path(stop_folder, WATCHDOG_ROLE)
-    return launchers.exists() and not armed_path(stop_folder, OPERATOR).exists()
+    return ended_path(stop_folder).exists() and not armed_path(stop_folder, OPERATOR).exists()
 
 
 def raise_operators_flag(stop_folder: Path, flag: Path) -> bool:

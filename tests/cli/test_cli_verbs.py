@@ -19,7 +19,7 @@ from minibot.events.names import WATCHDOG_ROLE
 from minibot.kernel.files import read_hashed
 from minibot.runtime.paths import PROJECT, Var
 from minibot.runtime.running import RunLock, note_current
-from minibot.runtime.stop import OPERATOR, arm, disarm_operator, read_word
+from minibot.runtime.stop import OPERATOR, arm, armed_path, disarm_operator, read_word
 from tests.replay.forged import edited
 from tests.runs import ShortRun, raw_events, run_command, verb
 from tests.waiting import DEADLINE_S
@@ -103,10 +103,17 @@ def test_kill_stops_the_run_also_where_its_reason_cannot_be_written(tmp_path: Pa
 
 
 @pytest.mark.usefixtures("run_goes_on")
-def test_kill_and_halt_reach_a_run_whose_prepared_files_were_removed(tmp_path: Path) -> None:
-    """A run whose folders of STOP files and requests were removed is halted and killed."""
+@pytest.mark.parametrize("is_one_left", [False, True])
+def test_kill_and_halt_reach_a_run_whose_prepared_files_were_removed(
+    tmp_path: Path, *, is_one_left: bool
+) -> None:
+    """A run is halted and killed without its folders of STOP files and requests, or its switch."""
     var = Var(tmp_path / "var")
     var.root.mkdir(mode=0o700)
+    if is_one_left:
+        for role in (OPERATOR, WATCHDOG_ROLE):
+            arm(var.stop, "20251120_000000", role)
+        armed_path(var.stop, OPERATOR).unlink()
     with RunLock(var):
         note_current(var, "20251120_000000")
 

@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 
+from minibot.events.names import WATCHDOG_ROLE
 from minibot.runtime.stop import (
     OPERATOR,
     arm,
     armed_path,
     disarm_operator,
+    is_disarmed,
+    raise_operators_flag,
     release_all_reserves,
     release_reserve,
 )
@@ -52,7 +55,23 @@ def test_folder_in_the_place_of_the_operators_file_keeps_no_run_from_its_end(
 
     disarm_operator(tmp_path)
 
-    assert armed_path(tmp_path, OPERATOR).is_dir()
+    assert is_disarmed(tmp_path)
+
+
+def test_operators_file_that_somebody_removed_is_no_end_of_the_run(tmp_path: Path) -> None:
+    """Only the launcher's own mark says that a run has ended, and the next run takes it away."""
+    arm(tmp_path, RUN_ID, OPERATOR)
+    arm(tmp_path, RUN_ID, WATCHDOG_ROLE)
+    disarm_operator(tmp_path)
+    was_ended = is_disarmed(tmp_path)
+    arm(tmp_path, RUN_ID, OPERATOR)
+
+    armed_path(tmp_path, OPERATOR).unlink()
+
+    assert was_ended
+    assert not is_disarmed(tmp_path)
+    assert raise_operators_flag(tmp_path, tmp_path / "STOP.flag")
+    assert (tmp_path / "STOP.flag").is_file()
 
 
 def test_disk_that_became_read_only_keeps_no_stop_from_its_end(
