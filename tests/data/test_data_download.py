@@ -753,7 +753,7 @@ def test_rest_429_is_waited_out_and_a_ban_refused(venue: Venue, desk: Desk) -> N
     banned = answer(b'{"code":-1003,"msg":"x"}', "418 Teapot", {"Retry-After": "180"})
     venue.fault = lambda number: banned
 
-    with pytest.raises(Refusal, match="silence until"):
+    with pytest.raises(Refusal, match="refuses requests until"):
         desk.fetch(hours("2025-01-01", "2025-02-01"), rest=venue.url)
 
     assert desk.clock.waits == [11_000]

@@ -54,7 +54,7 @@ def change_of(kind: str, fields: Mapping[str, Any], left: int, until_ms: int) ->
     is_stream = "endpoint" not in fields
     target = fields.get("stream" if is_stream else "endpoint", _USUAL.get(kind))
     if target is None or (not is_stream and "stream" in fields):
-        raise FaultUnknown("expected one of endpoint and stream")
+        raise FaultUnknown("endpoint or stream: expected one of them")
     field = fields.get("field", "zz" if kind == "field_added" else None)
     if field is None and kind.startswith("field"):
         raise FaultUnknown("field: expected a name, with dots for inner fields")
