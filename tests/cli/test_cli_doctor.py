@@ -32,7 +32,7 @@ from minibot.cli.support.machine_checks import (
     timedatectl_result,
     w32tm_result,
 )
-from minibot.runtime.configuration.config import Config, load_config
+from minibot.runtime.configuration.config import Config, config_of_manifest, load_config
 from minibot.runtime.paths import Var
 from minibot.runtime.running import RunLock, note_current
 from minibot.watchdog.preflight import CheckResult
@@ -213,12 +213,9 @@ def test_space_constant_is_within_reach_of_a_real_run(short_run: ShortRun) -> No
     """A night's ticks take what the estimate says, within a factor of two."""
     files = [path for path in short_run.run_dir.rglob("*") if path.is_file()]
     size = sum(path.stat().st_size for path in files if "report" not in path.parts)
-    config = load_config(
-        PROJECT / "config/nore-smoke.v1.json",
-        ["embedded.source=generator:2", "duration_ms=100000"],
-    )
+    manifest = json.loads((short_run.run_dir / "manifest.json").read_text(encoding="utf-8"))
 
-    assert size / 2 < night_bytes(config) < size * 2
+    assert size / 2 < night_bytes(config_of_manifest(manifest["config"])) < size * 2
 
 
 @pytest.mark.process

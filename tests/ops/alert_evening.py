@@ -137,7 +137,8 @@ class Evening:
     def await_kinds(self, *kinds: str) -> None:
         """Wait until the program has as many alerts of the newest run, and find these."""
         wait_until(lambda: len(self.kinds(self.run_id)) >= len(kinds), f"{kinds} come")
-        assert self.kinds(self.run_id) == list(kinds)
+        came = self.kinds(self.run_id)
+        assert came == list(kinds), came
 
     # --- the webhook --------------------------------------------------------------------------
 
