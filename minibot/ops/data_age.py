@@ -10,16 +10,16 @@ from minibot.events.model import STARTING
 from minibot.report.figures import clock
 
 STALE_MARKET_MS: Final = 30_000
-"""Age from which market data are old, and least silence that counts, market ms."""
+"""Least silence that counts, market ms: three times the market role's 10 s between two healths."""
 SILENT_MS: Final = 5_000
 """Least silence that counts, wall-clock ms: a look at the role comes about once a second."""
 
 
 def silence_ms(clock_speed: str) -> int:
-    """Return the silence from which a role counts as silent, market ms.
+    """Return the silence from which a role counts as silent and its data as old, market ms.
 
-    It is `STALE_MARKET_MS`, three times the market role's 10 s between two healths. Above speed 6
-    it is the market time of `SILENT_MS` on the wall clock, which is longer.
+    It is `STALE_MARKET_MS`. Above speed 6 it is the market time of `SILENT_MS` on the wall clock,
+    which is longer.
 
     Args:
         clock_speed: Market time per wall-clock time, a decimal string.
