@@ -501,7 +501,7 @@ class _Launch:
                 context.stop(record)
         if record is None:
             record = loop.end_record()
-        record = self._write_end(record, context, background)
+        record = self._write_end(record, parts)
         notes = leave_refused_stop(self.held, context, record)
         self.feed.end(loop.status(record))
         unsealed = self._seal(self.var, record, parts)
@@ -542,14 +542,13 @@ class _Launch:
             self.var,
         )
 
-    def _write_end(
-        self, record: StopRecord, context: RoleContext, background: Background
-    ) -> StopRecord:
+    def _write_end(self, record: StopRecord, parts: _Parts) -> StopRecord:
         """Write the end, complete the merge, close everything; return the record of the end.
 
         On a full disk some steps fail: the rest is done nevertheless, and an end that could not be
-        written is a STOP.
+        written is a STOP. A status before each step shows the guard that a slow end goes on.
         """
+        context, loop = parts.context, parts.loop
         if record.kind != END_KIND:
             release_all_reserves(self.var.stop)
         steps: list[Callable[[], object]] = [
@@ -557,12 +556,13 @@ class _Launch:
             lambda: context.sync_parts(now=True),
             # Before the last metrics, which count the stops of all runs, this one included.
             lambda: copy_stops(self.var, context.codec, self.feed.print_line),
-            background.finish,
+            parts.background.finish,
             context.close_outputs,
         ]
         if record.kind == END_KIND:
             steps.insert(0, partial(context.journal, record))
         for step in steps:
+            self.feed.show(loop.status())
             try:
                 step()
             except (RunStop, OSError) as error:

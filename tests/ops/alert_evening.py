@@ -10,9 +10,11 @@ from typing import Any, Final
 
 import psutil
 
+from minibot.ops.alerts.delivery import PAUSE_S
 from minibot.ops.alerts.outbox import DONE, FAILED, OUTBOX, TRY
 from minibot.ops.alerts.targets import REPEAT
 from minibot.ops.live_status import LiveStatus
+from minibot.runtime.clock import wall_ms
 from minibot.runtime.paths import Var
 from minibot.runtime.stop import standing_flags
 from tests.nights.night import Night
@@ -22,6 +24,7 @@ from tests.runs import LINE_PREFIX
 from tests.waiting import wait_until
 
 NONE: Final = "/none/"
+SOON_MS: Final = 10_000
 # A program that notes each message, and kills who sent the first one whose id has some text.
 LOG: Final = """
 import json, os, signal, sys
@@ -164,11 +167,15 @@ class Evening:
         wait_until(lambda: len(self.hooked(run_id)) >= len(self.kinds(run_id)), "the hook has all")
 
     def is_pausing(self) -> bool:
-        """Return whether the webhook has failed and nothing is on its way to either sink."""
+        """Return whether nothing is on its way to either sink, nor soon to the failed webhook."""
         lines = (self.var.ops / OUTBOX / "inbox.jsonl").read_bytes().split(b"\n")[:-1]
         notes = [json.loads(line[LINE_PREFIX:]) for line in lines]
-        last = {n["target"]: n["what"] for n in notes if n["what"] in (TRY, DONE, FAILED)}
-        return last.get("hook") == FAILED and last.get("log") == DONE
+        last = {each["target"]: each for each in notes if each["what"] in (TRY, DONE, FAILED)}
+        if last["hook"]["what"] != FAILED or last["log"]["what"] != DONE:
+            return False
+        failures = [each for each in notes if each["what"] == FAILED]
+        pause_ms = int(PAUSE_S * 1000) << (len(failures) - 1)
+        return bool(wall_ms() - last["hook"]["at_ms"] < pause_ms - SOON_MS)
 
     def assert_all_came_once(self) -> None:
         """Find each alert once at either sink: by its id, in no digest, marked as no repeat."""

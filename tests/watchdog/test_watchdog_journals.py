@@ -872,6 +872,30 @@ def sealed(
     return launch._seal(stage.var, record, parts)
 
 
+def test_status_before_each_step_of_an_end_shows_the_guard_that_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A merge of many lines takes longer than a guard waits; its launcher was heard just before."""
+    stage = Stage(tmp_path / "var")
+    context, notes = stage.context(), list[str]()
+    unused: Any = None
+    background = cast(Background, SimpleNamespace(finish=lambda: notes.append("merged")))
+    loop = cast(SupervisionLoop, SimpleNamespace(status=dict))
+    launch = object.__new__(_Launch)
+    launch.var = stage.var
+    launch.feed = LiveFeed(())
+    monkeypatch.setattr(launch.feed, "show", lambda _: notes.append("status"))
+    completed = StopRecord(WATCHDOG, "COMPLETED", "by duration", END_KIND)
+
+    record = launch._write_end(
+        completed, _Parts(context, unused, background, loop, None, None, stage.run_files)
+    )
+
+    assert record is completed
+    assert notes[notes.index("merged") - 1 :] == ["status", "merged", "status"]
+    assert notes.count("status") == 6
+
+
 @pytest.mark.parametrize("is_finished", [True, False])
 def test_figures_of_a_run_whose_end_could_not_count_are_counted_before_the_seal(
     tmp_path: Path, is_finished: bool
