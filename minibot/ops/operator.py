@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import getpass
+from contextlib import suppress
 
-from minibot.kernel.errors import Refusal
+from minibot.kernel.errors import Refusal, RunStop
 from minibot.kernel.files import read_hashed
+from minibot.ops.live_status import LiveStatus
 from minibot.runtime.paths import Var
 from minibot.runtime.running import is_held_unnamed, running_run
 from minibot.runtime.stop import OPERATOR, armed_path, is_disarmed
@@ -34,16 +36,32 @@ def require_running(var: Var, patience_s: float | None = None) -> str:
 def require_killable(var: Var, patience_s: float | None = None) -> str:
     """Return the id of the run that a kill ends; see `running_run` for `patience_s`.
 
-    A run whose note in `current.json` is missing or damaged is named by its armed switch: a kill
-    may not depend on what else is still whole.
+    A run whose note in `current.json` is missing or damaged is named by its armed switch, or by its
+    live status: a kill may not depend on what else is still whole.
 
     Raises:
         Refusal: No run is running here, or it has already ended (exit 3).
     """
-    armed = armed_path(var.stop, OPERATOR)
-    if is_held_unnamed(var, patience_s) and armed.exists():
-        return str(read_hashed(armed)["run_id"])
+    if is_held_unnamed(var, patience_s):
+        run_id = _armed_run(var) or _shown_run(var)
+        if run_id is not None:
+            return run_id
     return require_running(var, patience_s)
+
+
+def _armed_run(var: Var) -> str | None:
+    """Return the run of the armed switch; None if that is missing or damaged."""
+    with suppress(RunStop, OSError, KeyError):
+        return str(read_hashed(armed_path(var.stop, OPERATOR))["run_id"])
+    return None
+
+
+def _shown_run(var: Var) -> str | None:
+    """Return the run of the live status; None without one, or if that shows its end."""
+    status = LiveStatus(var.status)
+    if not status.look() or status.latest is None or status.latest.get("ended") is not None:
+        return None
+    return str(status.latest.get("run_id"))
 
 
 def ended(run_id: str) -> Refusal:

@@ -16,6 +16,7 @@ from minibot.cli.main import ALIASES, verbs
 from minibot.cli.risk import now_of
 from minibot.engine.recorded_run import Recorded
 from minibot.events.names import WATCHDOG_ROLE
+from minibot.kernel import canonical
 from minibot.kernel.files import read_hashed
 from minibot.runtime.paths import PROJECT, Var
 from minibot.runtime.running import RunLock, note_current
@@ -122,6 +123,30 @@ def test_kill_and_halt_reach_a_run_whose_prepared_files_were_removed(
     assert (halt.code, kill.code) == (0, 0), halt.err + kill.err
     assert [path.name[:4] for path in sorted(var.requests.iterdir())] == ["halt", "kill"]
     assert read_word(var.flag) == OPERATOR
+
+
+@pytest.mark.usefixtures("run_goes_on")
+@pytest.mark.parametrize("switch", ["missing", "damaged"])
+def test_kill_reaches_a_run_that_only_its_live_status_still_names(
+    tmp_path: Path, switch: str
+) -> None:
+    """Note and switch are lost; the status of a run that has ended names none to be killed."""
+    var = Var(tmp_path / "var")
+    for folder in (var.root, var.stop, var.ops):
+        folder.mkdir(mode=0o700)
+    if switch == "damaged":
+        armed_path(var.stop, OPERATOR).write_bytes(b"sha256:half a li")
+    status = {"run_id": "20251120_000000", "ended": {"kind": "END"}}
+    with RunLock(var):
+        var.status.write_bytes(canonical.encode(status))
+        after = verb(var.root, "kill")
+        assert not var.flag.exists()
+        var.status.write_bytes(canonical.encode({**status, "ended": None}))
+        during = verb(var.root, "kill")
+
+    assert (after.code, during.code) == (3, 0), after.err + during.err
+    assert during.out.startswith("20251120_000000 is stopped")
+    assert var.flag.exists()
 
 
 def test_second_kill_says_that_the_first_reason_stands(tmp_path: Path) -> None:
