@@ -40,13 +40,18 @@ def require_killable(var: Var, patience_s: float | None = None) -> str:
     live status: a kill may not depend on what else is still whole.
 
     Raises:
-        Refusal: No run is running here, or it has already ended (exit 3).
+        Refusal: No run is running here, nothing names it, or it has already ended (exit 3).
     """
-    if is_held_unnamed(var, patience_s):
-        run_id = _armed_run(var) or _shown_run(var)
-        if run_id is not None:
-            return run_id
-    return require_running(var, patience_s)
+    if not is_held_unnamed(var, patience_s):
+        return require_running(var, patience_s)
+    run_id = _armed_run(var) or _shown_run(var)
+    if run_id is None:
+        raise Refusal(
+            f"{var.lock} is held, and nothing names the run: it begins, or has lost its files.",
+            f"Try again in a few seconds. To stop it unnamed, create {var.flag} by hand.",
+            NOT_RUNNING,
+        )
+    return run_id
 
 
 def _armed_run(var: Var) -> str | None:

@@ -145,6 +145,7 @@ def test_kill_reaches_a_run_that_only_its_live_status_still_names(
         during = verb(var.root, "kill")
 
     assert (after.code, during.code) == (3, 0), after.err + during.err
+    assert f"create {var.flag} by hand" in after.err
     assert during.out.startswith("20251120_000000 is stopped")
     assert var.flag.exists()
 
