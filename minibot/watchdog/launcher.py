@@ -59,7 +59,7 @@ from minibot.watchdog.exchange import EmbeddedExchange
 from minibot.watchdog.fallback import fallback_of
 from minibot.watchdog.feed import LiveFeed
 from minibot.watchdog.holding import HeldVar, leave_refused_stop, settle_lost
-from minibot.watchdog.opening import opening_by
+from minibot.watchdog.opening import opening_by, refuse_gone
 from minibot.watchdog.operator_stop_log import copy_stops, note_refused
 from minibot.watchdog.ops_process import OpsProcess
 from minibot.watchdog.preflight import (
@@ -286,6 +286,7 @@ class _Launch:
         self.is_begun = False  # Once it has a manifest, a run is never undone.
 
     def run(self) -> Outcome:
+        refuse_gone(self.config, self.var)
         recovered = clear_former_run(self.var, self.contracts, self.roles)
         if recovered is not None:
             self.say(f"Run {recovered.run_id} was interrupted; it is recovered and sealed.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from functools import partial
@@ -20,9 +21,9 @@ from minibot.events.names import CONTROL, FILLS, TICKS, WATCHDOG_ROLE
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles
 from minibot.events.unit_sizes import DAY_MS, WEEK_MS
-from minibot.kernel.canonical import encode
-from minibot.kernel.errors import Refusal
-from minibot.kernel.files import read_hashed
+from minibot.kernel.canonical import decode, encode
+from minibot.kernel.errors import Refusal, RunStop
+from minibot.kernel.files import read_hashed, read_whole
 from minibot.kernel.line import LINE_EXTRA_BYTES
 from minibot.kernel.queue import open_reader
 from minibot.kernel.seal import SEAL_FILE
@@ -30,6 +31,7 @@ from minibot.kernel.verify import verify_tree
 from minibot.runtime.configuration.config import Config
 from minibot.runtime.configuration.risk_policy import policy_violations
 from minibot.runtime.manifest import Manifest
+from minibot.runtime.paths import Var
 from minibot.runtime.runfiles import own_runs
 from minibot.watchdog.carried_losses import gains_since
 from minibot.watchdog.carried_memory import carried_memory, last_reports
@@ -41,6 +43,34 @@ def fresh_opening(config: Config) -> RunOpening:
     """Return the opening of a run that starts with only the profile's cash."""
     portfolio = config.portfolio
     return RunOpening(cash={portfolio.quote_asset: portfolio.cash}, lots=(), budgets_used={})
+
+
+def refuse_gone(config: Config, var: Var) -> None:
+    """Refuse to carry on from an older run, or afresh, where the last run has lost its folder.
+
+    The last live status of `var` names that run, also after its end. Call this before the former
+    run is recovered: its lines below `var/queues` would give it a folder without a manifest.
+
+    Raises:
+        Refusal: The profile says `carry`, and the folder is gone.
+    """
+    if config.portfolio.start_from == "fresh":
+        return
+    try:
+        status = decode(read_whole(var.status).rstrip())
+        run_id, was_simulated = str(status["run_id"]), status["simulated"]
+    except (OSError, RunStop, ValueError, KeyError):
+        return  # No run has shown one here.
+    is_simulated = config.embedded is not None
+    if was_simulated != is_simulated or os.path.lexists(var.run(run_id)):
+        return
+    last = last_run(var.runs, is_simulated=is_simulated)
+    if last is not None and last.name > run_id:
+        return  # A later start, which ended before its first status.
+    raise Refusal(
+        f"the last run, {run_id}, is gone from {var.runs}, and its account with it.",
+        "Put it back, or set portfolio.start_from to fresh.",
+    )
 
 
 def opening_by(

@@ -18,6 +18,7 @@ from minibot.events.money import UNIT
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles
 from minibot.events.unit_sizes import DAY_MS
+from minibot.kernel.canonical import encode
 from minibot.kernel.errors import Refusal
 from minibot.kernel.line import encode_line
 from minibot.kernel.queue import make_queue
@@ -29,7 +30,7 @@ from minibot.watchdog import opening as opening_module
 from minibot.watchdog import run_manifest as run_manifest_module
 from minibot.watchdog.carried_memory import last_reports
 from minibot.watchdog.launcher import _Launch
-from minibot.watchdog.opening import budgets_used, last_run, opening_of
+from minibot.watchdog.opening import budgets_used, last_run, opening_of, refuse_gone
 from minibot.watchdog.run_manifest import make_manifest
 from tests.manifests import made_manifest
 from tests.risk.desk import (
@@ -196,6 +197,41 @@ def test_account_in_another_quote_asset_is_no_opening(
 
     with pytest.raises(Refusal, match=f"{RUN_ID} accounts in USDT, the profile in EUR"):
         opening_of(config, tmp_path, contracts, Roles.of_project(), START + 60_000)
+
+
+@pytest.mark.parametrize("is_older_left", [False, True])
+def test_account_whose_run_is_gone_is_replaced_by_no_older_one(
+    tmp_path: Path, *, is_older_left: bool
+) -> None:
+    """An older account, or fresh cash, would forget positions, losses and used budgets."""
+    var = Var(tmp_path)
+    for folder in (var.runs, var.ops):
+        folder.mkdir()
+    if is_older_left:
+        put_ended(var.run(RUN_ID), Desk(first=opening("9000")))
+        replace(Manifest.load(var.run(RUN_ID)), simulated=False).write(var.run(RUN_ID))
+    fresh, carry = (
+        load_config(PROJECT / "config" / "nore.v1.json", (f"portfolio.start_from={word}",), {})
+        for word in ("fresh", "carry")
+    )
+
+    def show(run_id: str, *, is_simulated: bool = False) -> None:
+        var.status.write_bytes(encode({"run_id": run_id, "simulated": is_simulated}) + b"\n")
+
+    refuse_gone(carry, var)  # No run has shown a status.
+    show("20991231_235959", is_simulated=True)
+    refuse_gone(carry, var)
+    if is_older_left:
+        for run_id in (RUN_ID, "20200101_000000"):
+            show(run_id)
+            refuse_gone(carry, var)
+    show("20991231_235959")
+    refuse_gone(fresh, var)
+    launch = object.__new__(_Launch)
+    launch.config, launch.var = carry, var
+    with pytest.raises(Refusal, match="the last run, 20991231_235959, is gone") as caught:
+        launch.run()  # Before anything of it is written.
+    assert "set portfolio.start_from to fresh" in caught.value.remedy
 
 
 def test_account_is_refused_unless_the_first_event_of_the_run_fits_a_line(
