@@ -38,5 +38,5 @@ def run(arguments: argparse.Namespace) -> int:
         note = f"the reason could not be written ({error})"
     if not raise_operators_flag(var.stop, var.flag):
         raise ended(run_id)
-    show(arguments, {"run_id": run_id, "asked": "kill"}, [f"{run_id} is stopped; {note}."])
+    show(arguments, {"run_id": run_id, "request": "kill"}, [f"{run_id} is stopped; {note}."])
     return 0

@@ -66,12 +66,12 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
-class Follows:
+class ProfileLimit:
     """A limit of the profile, compared with the measurement."""
 
     key: str
-    asked: str
-    given: str
+    value: str
+    bound: str
     fits: bool
 
 
@@ -92,8 +92,8 @@ def run(arguments: argparse.Namespace) -> int:
     folder = var_of(arguments).lab_of("probe").root
     ensure_folder(folder)
     measured = measure(folder, arguments.seconds)
-    follows = list(limits(config, measured))
-    show(arguments, _document(config, measured, follows), list(_lines(config, measured, follows)))
+    compared = list(limits(config, measured))
+    show(arguments, _document(config, measured, compared), list(_lines(config, measured, compared)))
     return 0
 
 
@@ -112,36 +112,37 @@ def measure(folder: Path, seconds: float) -> Measured:
     )
 
 
-def limits(config: Config, measured: Measured) -> Iterator[Follows]:
+def limits(config: Config, measured: Measured) -> Iterator[ProfileLimit]:
     """Yield the limits of a profile that depend on the measurements."""
-    asked = config.queues.events_per_s_min
-    given = measured.disk_events_per_s
-    text = f"at most {given:,}, what the disk keeps"
-    yield Follows("queues.events_per_s_min", f"{asked:,}", text, asked <= given)
+    per_s, most = config.queues.events_per_s_min, measured.disk_events_per_s
+    text = f"at most {most:,}, what the disk keeps"
+    yield ProfileLimit("queues.events_per_s_min", f"{per_s:,}", text, per_s <= most)
     if config.embedded is not None:
         made = round(config.embedded.rate_per_s * float(config.embedded.speed))
         most = measured.rates.durable_by_batch // 2
         text = f"at most {most:,} a second, half of what one process validates and syncs"
-        yield Follows("embedded.rate_per_s x speed", f"{made:,} a second", text, made <= most)
+        yield ProfileLimit("embedded.rate_per_s x speed", f"{made:,} a second", text, made <= most)
     way_ms = (SYNCS * measured.sync.p99_us + WAKES * measured.wake.p99_us) // 1000
     age_ms = config.risk.signal_age_ms_max
     text = f"above {way_ms} ms, the way of an order with every sync at its p99"
-    yield Follows("risk.signal_age_ms_max", f"{age_ms} ms", text, age_ms > way_ms)
+    yield ProfileLimit("risk.signal_age_ms_max", f"{age_ms} ms", text, age_ms > way_ms)
     least_ms = max(1000, measured.sync.p99_us // 10)
     text = f"at least {least_ms} ms, a hundred syncs at their p99"
     sync_ms = config.queues.sync_ms_max
-    yield Follows("queues.sync_ms_max", f"{sync_ms} ms", text, sync_ms >= least_ms)
+    yield ProfileLimit("queues.sync_ms_max", f"{sync_ms} ms", text, sync_ms >= least_ms)
     rss_mb, free_mb = config.watchdog.rss_mb_max, measured.memory_free // MB
     text = f"at most {free_mb // ROLES} MB for each of {ROLES} processes"
-    yield Follows("watchdog.rss_mb_max", f"{rss_mb} MB", text, rss_mb * ROLES <= free_mb)
+    yield ProfileLimit("watchdog.rss_mb_max", f"{rss_mb} MB", text, rss_mb * ROLES <= free_mb)
     spare = max(0, measured.disk_free - config.watchdog.disk_free_min_mb * MB)
-    hours = spare // EVENT_BYTES / 3600 / max(1, asked or 100)
+    hours = spare // EVENT_BYTES / 3600 / max(1, per_s or 100)
     need_h = config.duration_ms / float(config.speed) / 3_600_000
-    text = f"the disk holds {hours:,.0f} h of {asked or 100:,} events a second"
-    yield Follows("duration_ms", f"{need_h:.1f} h", text, need_h <= hours)
+    text = f"the disk holds {hours:,.0f} h of {per_s or 100:,} events a second"
+    yield ProfileLimit("duration_ms", f"{need_h:.1f} h", text, need_h <= hours)
 
 
-def _document(config: Config, measured: Measured, follows: list[Follows]) -> dict[str, object]:
+def _document(
+    config: Config, measured: Measured, compared: list[ProfileLimit]
+) -> dict[str, object]:
     return {
         "system": platform.platform(),
         "python": platform.python_version(),
@@ -161,13 +162,13 @@ def _document(config: Config, measured: Measured, follows: list[Follows]) -> dic
         "wake_us_p99": measured.wake.p99_us,
         "profile": config.profile,
         "limits": [
-            {"key": row.key, "asked": row.asked, "given": row.given, "fits": row.fits}
-            for row in follows
+            {"key": row.key, "value": row.value, "bound": row.bound, "fits": row.fits}
+            for row in compared
         ],
     }
 
 
-def _lines(config: Config, measured: Measured, follows: list[Follows]) -> Iterator[str]:
+def _lines(config: Config, measured: Measured, compared: list[ProfileLimit]) -> Iterator[str]:
     sync, wake, rates = measured.sync, measured.wake, measured.rates
     total = psutil.virtual_memory().total
     yield f"system    {platform.platform()}, Python {platform.python_version()}"
@@ -183,6 +184,6 @@ def _lines(config: Config, measured: Measured, follows: list[Follows]) -> Iterat
     yield f"wake-up   {wake.p50_us} us p50, {wake.p99_us} us p99, to another process"
     yield ""
     yield f"{config.profile} on this machine"
-    for row in follows:
+    for row in compared:
         word = "fits" if row.fits else "TOO MUCH"
-        yield f"  {row.key:<29}{row.asked:<16}{word:<10}{row.given}"
+        yield f"  {row.key:<29}{row.value:<16}{word:<10}{row.bound}"

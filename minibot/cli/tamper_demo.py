@@ -109,6 +109,6 @@ def as_json(outcome: Outcome) -> dict[str, object]:
         "words": outcome.trick.words,
         "has_to_be_found_by": list(outcome.trick.found_by),
         "found": outcome.is_found,
-        "said": outcome.findings,
+        "findings": outcome.findings,
         "finding": None if outcome.finding is None else finding_json(outcome.finding),
     }

@@ -34,7 +34,7 @@ def ask(arguments: argparse.Namespace, kind: str, done: str, **fields: object) -
     var = var_of(arguments)
     run_id = require_running(var)
     leave_request(var.requests, run_id, kind, who=who(), why=arguments.reason, **fields)
-    document = {"run_id": run_id, "asked": kind, **fields}
+    document = {"run_id": run_id, "request": kind, **fields}
     show(arguments, document, [f"{run_id}: {done}; recorded in control."])
     return 0
 

@@ -119,7 +119,7 @@ class WhyNot:
         return {
             "side": self.side,
             "decisions": self.decisions,
-            "said": self.decided,
+            "decided": self.decided,
             "other_side": dict(self.other),
             "strategy": [item.to_json() for item in _ranked(self.strategy)],
             "risk": {
