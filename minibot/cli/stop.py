@@ -25,5 +25,5 @@ def run(arguments: argparse.Namespace) -> int:
     var = var_of(arguments)
     run_id = require_running(var)
     leave_request(var.requests, run_id, END, who=who(), why=arguments.reason)
-    show(arguments, {"run_id": run_id, "request": "end"}, [f"{run_id} was told to end in order."])
+    show(arguments, {"run_id": run_id, "request": "end"}, [f"{run_id} ends in order."])
     return 0

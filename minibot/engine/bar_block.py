@@ -29,8 +29,8 @@ NEW_ASK: Final = 2
 HAS_OWN: Final = 4
 # Another bar is read too, or instead: all are delivered in their order.
 HAS_MIXED: Final = 8
-# Lane, and bar of the lane.
-Told = tuple[int, int]
+# A bar that closes with a row: its lane, and its number there.
+ClosingBar = tuple[int, int]
 PRICES: Final = ("open", "low", "high", "close")
 """Names of a bar's prices, in the order of its ticks."""
 OPEN: Final = 0
@@ -117,7 +117,7 @@ class Lanes:
         own = [interval == table.interval for interval in intervals]
         self.own = own.index(True) if any(own) else -1
 
-    def of(self, first: int, last: int) -> tuple[Array, Array, dict[int, list[Told]]]:
+    def of(self, first: int, last: int) -> tuple[Array, Array, dict[int, list[ClosingBar]]]:
         """Return kinds, numbers of unread bars, and mixed bars of some rows.
 
         The numbers are for rows without mixed bars; unread bars come before the row's own.
@@ -138,7 +138,7 @@ class Lanes:
             else:
                 # Of the array's own type: each value of another type would be converted separately.
                 np.add.at(unread, rows[number], np.uint8(1))
-        mixed: dict[int, list[Told]] = {}
+        mixed: dict[int, list[ClosingBar]] = {}
         for number, span in enumerate(spans if is_mixed.any() else ()):
             chosen = np.flatnonzero(is_mixed[rows[number]])
             for row, place in zip(rows[number][chosen].tolist(), chosen.tolist(), strict=True):

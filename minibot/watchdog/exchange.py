@@ -110,14 +110,14 @@ def _check_symbols(config: Config, played: list[str]) -> None:
     Raises:
         Refusal: Names the symbols requested and those played.
     """
-    key, asked = f"{config.venue}.symbols", config.exchange.symbols
+    key, wanted = f"{config.venue}.symbols", config.exchange.symbols
     origin = config.origin.get(key, "")
-    if config.embedded is None or set(asked) == set(played):
+    if config.embedded is None or set(wanted) == set(played):
         return
     if origin != SET and not is_variable(origin):
         return
     raise Refusal(
-        f"{key} ({origin}) asks for {', '.join(asked)}, and {config.embedded.source}"
+        f"{key} ({origin}) asks for {', '.join(wanted)}, and {config.embedded.source}"
         f" plays {', '.join(played)}.",
         "With the embedded exchange symbols come from the source: leave the key out, or name"
         " another source with --set embedded.source=...",

@@ -353,14 +353,14 @@ def _sync(config: Config, var: Var) -> CheckResult:
     size = BATCH * EVENT_BYTES
     # The best of several: a disk that is busy at the moment is not a slow one.
     batch_us = min(sync_times(var.stop, size, BATCH_SAMPLES, SYNC_MS_MAX))
-    given, asked = disk_events_per_s(batch_us), config.queues.events_per_s_min
-    text = f"{SYNC_BYTES} bytes in {sync_us} us (median); {given:,} events a second, {BATCH} a sync"
-    if given >= asked:
+    found, least = disk_events_per_s(batch_us), config.queues.events_per_s_min
+    text = f"{SYNC_BYTES} bytes in {sync_us} us (median); {found:,} events a second, {BATCH} a sync"
+    if found >= least:
         return CheckResult("sync", True, text)
     return CheckResult(
         "sync",
         False,
-        f"{text}, queues.events_per_s_min asks for {asked:,}",
+        f"{text}, queues.events_per_s_min asks for {least:,}",
         "Use a faster disk with --var DIR, or ask for less; `minibot probe` shows what is there.",
     )
 

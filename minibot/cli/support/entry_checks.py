@@ -103,13 +103,13 @@ def _thresholds(config: Config) -> Iterator[CheckResult]:
     # A confidence is the sum of equal points; all of one kind come without a spread alone.
     score = ENTRY_POINTS + STRENGTH_POINTS + RSI_POINTS + TREND_POINTS
     confidence = _CONFIDENCE_KINDS * QUALITY_POINTS - 1
-    for key, asked, most in (
+    for key, least, most in (
         ("strategy.score_min", config.strategy.score_min, score),
         ("strategy.confidence_min", config.strategy.confidence_min, confidence),
         ("risk.confidence_min", config.risk.confidence_min or 0, confidence),
     ):
-        if asked > most:
-            text = f"none: {key} ({asked}) is above the best there is ({most})"
+        if least > most:
+            text = f"none: {key} ({least}) is above the best there is ({most})"
             yield CheckResult(ENTRIES, True, text, f"Lower {key}.")
 
 
@@ -159,8 +159,8 @@ def _exits(config: Config) -> Iterator[CheckResult]:
 
 def _widest_spread(config: Config) -> Decimal | None:
     """Return the widest spread in basis points at which an entry is made, None without a bound."""
-    asked = config.risk.entry_spread_bps_max
-    bounds = [] if asked is None else [Decimal(asked)]
+    widest = config.risk.entry_spread_bps_max
+    bounds = [] if widest is None else [Decimal(widest)]
     if config.strategy.name == nore_strategy_v1.NAME:
         bounds.append(Decimal(config.strategy.spread_bps_max))
     return min(bounds, default=None)

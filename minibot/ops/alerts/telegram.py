@@ -62,7 +62,7 @@ WAITING_S: Final = 300.0
 _URL: Final = re.compile(r"^tgram://(\d+:[A-Za-z0-9_-]+)/(-?\d+)/?(\?.*)?$")
 
 
-class Asked(NamedTuple):
+class Unconfirmed(NamedTuple):
     """Action that waits for its confirmation: command, code, and until when, monotonic seconds."""
 
     command: str
@@ -99,7 +99,7 @@ class TelegramChat:
         self._may_act = may_act
         self._base_url = base_url
         self._status: JsonObject | None = None
-        self._asked: Asked | None = None
+        self._unconfirmed: Unconfirmed | None = None
         self._since_ms = wall_ms()
         self._ended = threading.Event()
         self._last_words = ""
@@ -146,19 +146,19 @@ class TelegramChat:
         if not self._is_acting:
             return f"/{command} is possible in a chat of you and the bot alone."
         code = f"{random_source.randbelow(10_000):04d}"
-        self._asked = Asked(command, code, time.monotonic() + CONFIRM_S)
+        self._unconfirmed = Unconfirmed(command, code, time.monotonic() + CONFIRM_S)
         words = f"{command} {self._run_id}? Confirm within {CONFIRM_S:.0f} s"
         return f"{words}: /{CONFIRM} {code}"
 
     def _confirmed(self, code: str) -> str:
-        asked, self._asked = self._asked, None
-        if asked is None or time.monotonic() > asked.until_s:
+        waiting, self._unconfirmed = self._unconfirmed, None
+        if waiting is None or time.monotonic() > waiting.until_s:
             return "Nothing waits to be confirmed."
-        if not hmac.compare_digest(asked.code.encode(), code.encode()):
-            return f"That is not the code; ask again: /{asked.command}"
-        kind = ACTS[asked.command]
+        if not hmac.compare_digest(waiting.code.encode(), code.encode()):
+            return f"That is not the code; ask again: /{waiting.command}"
+        kind = ACTS[waiting.command]
         try:
-            return act(self._var, self._run_id, kind, why=f"/{asked.command}", who=WHO)
+            return act(self._var, self._run_id, kind, why=f"/{waiting.command}", who=WHO)
         except (Refusal, RunStop) as error:
             return str(error)
 

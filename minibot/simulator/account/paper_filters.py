@@ -19,7 +19,7 @@ Average = Callable[[int], int]
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Order:
     """An order as the filters see it; `qty` is 0 if the book has nothing for a quote amount."""
 
     is_buy: bool
@@ -39,7 +39,7 @@ class Holdings:
 
 
 def check_filters(
-    filters: list[Mapping[str, Any]], asked: Asked, holdings: Holdings, average: Average
+    filters: list[Mapping[str, Any]], order: Order, holdings: Holdings, average: Average
 ) -> None:
     """Refuse an order that breaks a filter.
 
@@ -49,7 +49,7 @@ def check_filters(
     for rule in filters:
         kind = rule["filterType"]
         check = _CHECKS.get(kind)
-        if check is not None and not check(rule, asked, holdings, average):
+        if check is not None and not check(rule, order, holdings, average):
             raise ApiError(-1013, f"Filter failure: {kind}")
 
 
@@ -64,74 +64,74 @@ def _in_steps(value: int, lowest: int, highest: int, step: int) -> bool:
     return not step or value % step == 0
 
 
-def _price(rule: Mapping[str, Any], asked: Asked, held: Holdings, average: Average) -> bool:
+def _price(rule: Mapping[str, Any], order: Order, held: Holdings, average: Average) -> bool:
     bounds = (_amount(rule, name) for name in ("minPrice", "maxPrice", "tickSize"))
-    return asked.is_market or _in_steps(asked.price, *bounds)
+    return order.is_market or _in_steps(order.price, *bounds)
 
 
-def _lot(rule: Mapping[str, Any], asked: Asked, held: Holdings, average: Average) -> bool:
+def _lot(rule: Mapping[str, Any], order: Order, held: Holdings, average: Average) -> bool:
     bounds = (_amount(rule, name) for name in ("minQty", "maxQty", "stepSize"))
-    return not asked.qty or _in_steps(asked.qty, *bounds)
+    return not order.qty or _in_steps(order.qty, *bounds)
 
 
-def _market_lot(rule: Mapping[str, Any], asked: Asked, held: Holdings, average: Average) -> bool:
-    return not asked.is_market or _lot(rule, asked, held, average)
+def _market_lot(rule: Mapping[str, Any], order: Order, held: Holdings, average: Average) -> bool:
+    return not order.is_market or _lot(rule, order, held, average)
 
 
-def _notional_of(rule: Mapping[str, Any], asked: Asked, average: Average) -> int:
+def _notional_of(rule: Mapping[str, Any], order: Order, average: Average) -> int:
     """Return price times quantity; a market order uses the average price, 0 if unknown."""
-    if asked.quote:
-        return asked.quote
-    price = average(int(rule.get("avgPriceMins", 5))) if asked.is_market else asked.price
-    return price * asked.qty
+    if order.quote:
+        return order.quote
+    price = average(int(rule.get("avgPriceMins", 5))) if order.is_market else order.price
+    return price * order.qty
 
 
-def _min_notional(rule: Mapping[str, Any], asked: Asked, held: Holdings, average: Average) -> bool:
-    if asked.is_market and not rule.get("applyToMarket", True):
+def _min_notional(rule: Mapping[str, Any], order: Order, held: Holdings, average: Average) -> bool:
+    if order.is_market and not rule.get("applyToMarket", True):
         return True
-    notional = _notional_of(rule, asked, average)
+    notional = _notional_of(rule, order, average)
     return not notional or notional >= _amount(rule, "minNotional") * UNIT
 
 
-def _notional(rule: Mapping[str, Any], asked: Asked, held: Holdings, average: Average) -> bool:
-    notional = _notional_of(rule, asked, average)
+def _notional(rule: Mapping[str, Any], order: Order, held: Holdings, average: Average) -> bool:
+    notional = _notional_of(rule, order, average)
     if not notional:
         return True
     lowest, highest = _amount(rule, "minNotional"), _amount(rule, "maxNotional")
-    if asked.is_market:
+    if order.is_market:
         lowest = lowest if rule.get("applyMinToMarket", True) else 0
         highest = highest if rule.get("applyMaxToMarket", False) else 0
     return _in_steps(notional, lowest * UNIT, highest * UNIT, 0)
 
 
-def _percent(rule: Mapping[str, Any], asked: Asked, average: Average, up: str, down: str) -> bool:
+def _percent(rule: Mapping[str, Any], order: Order, average: Average, up: str, down: str) -> bool:
     reference = average(int(rule.get("avgPriceMins", 5)))
-    if asked.is_market or not reference:
+    if order.is_market or not reference:
         return True
     lowest, highest = reference * _amount(rule, down), reference * _amount(rule, up)
-    return _in_steps(asked.price * UNIT, lowest, highest, 0)
+    return _in_steps(order.price * UNIT, lowest, highest, 0)
 
 
-def _percent_price(rule: Mapping[str, Any], asked: Asked, held: Holdings, average: Average) -> bool:
-    return _percent(rule, asked, average, "multiplierUp", "multiplierDown")
+def _percent_price(rule: Mapping[str, Any], order: Order, held: Holdings, average: Average) -> bool:
+    return _percent(rule, order, average, "multiplierUp", "multiplierDown")
 
 
 def _percent_by_side(
-    rule: Mapping[str, Any], asked: Asked, held: Holdings, average: Average
+    rule: Mapping[str, Any], order: Order, held: Holdings, average: Average
 ) -> bool:
-    side = "bid" if asked.is_buy else "ask"
-    return _percent(rule, asked, average, f"{side}MultiplierUp", f"{side}MultiplierDown")
+    side = "bid" if order.is_buy else "ask"
+    return _percent(rule, order, average, f"{side}MultiplierUp", f"{side}MultiplierDown")
 
 
-def _order_count(rule: Mapping[str, Any], asked: Asked, held: Holdings, average: Average) -> bool:
-    return asked.is_market or held.open_orders < int(rule["maxNumOrders"])
+def _order_count(rule: Mapping[str, Any], order: Order, held: Holdings, average: Average) -> bool:
+    return order.is_market or held.open_orders < int(rule["maxNumOrders"])
 
 
-def _position(rule: Mapping[str, Any], asked: Asked, held: Holdings, average: Average) -> bool:
-    return not asked.is_buy or held.base + held.buying + asked.qty <= _amount(rule, "maxPosition")
+def _position(rule: Mapping[str, Any], order: Order, held: Holdings, average: Average) -> bool:
+    return not order.is_buy or held.base + held.buying + order.qty <= _amount(rule, "maxPosition")
 
 
-_CHECKS: Final[dict[str, Callable[[Mapping[str, Any], Asked, Holdings, Average], bool]]] = {
+_CHECKS: Final[dict[str, Callable[[Mapping[str, Any], Order, Holdings, Average], bool]]] = {
     "PRICE_FILTER": _price,
     "LOT_SIZE": _lot,
     "MARKET_LOT_SIZE": _market_lot,

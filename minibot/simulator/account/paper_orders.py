@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from minibot.exchanges.tapes.decimals import product_text, to_text
 from minibot.simulator.account.paper import AccountFill, AccountOrder
-from minibot.simulator.account.paper_filters import Asked
+from minibot.simulator.account.paper_filters import Order
 from minibot.simulator.server.parameters import (
     ApiError,
     Parameters,
@@ -141,9 +141,9 @@ def client_id(parameters: Parameters, name: str) -> str | None:
     return value
 
 
-def as_asked(order: AccountOrder) -> Asked:
+def order_for_filters(order: AccountOrder) -> Order:
     """Return an order as the filters see it."""
-    return Asked(order.is_buy, order.kind == "MARKET", order.price, order.qty, order.quote)
+    return Order(order.is_buy, order.kind == "MARKET", order.price, order.qty, order.quote)
 
 
 def named(

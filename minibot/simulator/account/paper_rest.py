@@ -22,12 +22,12 @@ from minibot.simulator.account.paper import RATE, AccountFill, AccountOrder, Pap
 from minibot.simulator.account.paper_filters import Holdings, check_filters
 from minibot.simulator.account.paper_orders import (
     ORDER_NAMES,
-    as_asked,
     cancelled,
     client_id,
     execution_report,
     looked_up,
     named,
+    order_for_filters,
     placed,
     read_order,
     response_type,
@@ -184,7 +184,9 @@ class PaperDesk:
         holdings = Holdings(len(resting), held, buying)
         filters = self._venue.infos[symbol]["filters"]
         self._account.size(order)
-        check_filters(filters, as_asked(order), holdings, lambda n: self._average(symbol, n))
+        check_filters(
+            filters, order_for_filters(order), holdings, lambda n: self._average(symbol, n)
+        )
         return order
 
     def _average(self, symbol: str, minutes: int) -> int:
