@@ -547,9 +547,9 @@ class _Launch:
         """Write the end, complete the merge, close everything; return the record of the end.
 
         On a full disk some steps fail: the rest is done nevertheless, and an end that could not be
-        written is a STOP. A status before each step shows the guard that a slow end goes on.
+        written is a STOP.
         """
-        context, loop = parts.context, parts.loop
+        context = parts.context
         if record.kind != END_KIND:
             release_all_reserves(self.var.stop)
         steps: list[Callable[[], object]] = [
@@ -557,13 +557,14 @@ class _Launch:
             lambda: context.sync_parts(now=True),
             # Before the last metrics, which count the stops of all runs, this one included.
             lambda: copy_stops(self.var, context.codec, self.feed.print_line),
+            # The merge may take longer than a guard waits for a status.
+            lambda: self.feed.show(parts.loop.status()),
             parts.background.finish,
             context.close_outputs,
         ]
         if record.kind == END_KIND:
             steps.insert(0, partial(context.journal, record))
         for step in steps:
-            self.feed.show(loop.status())
             try:
                 step()
             except (RunStop, OSError) as error:
