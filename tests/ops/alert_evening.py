@@ -11,6 +11,7 @@ from typing import Any, Final
 import psutil
 
 from minibot.ops.alerts.delivery import PAUSE_S
+from minibot.ops.alerts.incident_rules import INCIDENT_RULES
 from minibot.ops.alerts.outbox import DONE, FAILED, OUTBOX, TRY
 from minibot.ops.alerts.targets import REPEAT
 from minibot.ops.live_status import LiveStatus
@@ -24,6 +25,8 @@ from tests.runs import LINE_PREFIX
 from tests.waiting import wait_until
 
 NONE: Final = "/none/"
+PAUSED: Final = "PAUSED"
+STOOD_STILL: Final = INCIDENT_RULES[PAUSED].title
 SOON_MS: Final = 10_000
 # A program that notes each message, and kills who sent the first one whose id has some text.
 LOG: Final = """
@@ -124,8 +127,15 @@ class Evening:
     # --- the program --------------------------------------------------------------------------
 
     def log(self) -> list[dict[str, Any]]:
-        """Return the messages that came to the program, with the alerts that each tells of."""
-        return noted(self._path)
+        """Return the messages that came to the program, with the alerts that each tells of.
+
+        None of `PAUSED`, here and at the webhook: a busy machine stands still by itself.
+        """
+        return [each for each in noted(self._path) if not each["title"].endswith(STOOD_STILL)]
+
+    def has_paused(self) -> bool:
+        """Return whether the program was told that the newest run stood still."""
+        return PAUSED in kinds_of(noted(self._path), self.run_id)
 
     def kinds(self, run_id: str) -> list[str]:
         """Return the kinds of the alerts of a run that came to the program, in order."""
@@ -145,9 +155,13 @@ class Evening:
 
     # --- the webhook --------------------------------------------------------------------------
 
+    def all_hooked(self) -> list[str]:
+        """Return all titles that the webhook took, in order, with the mark of a repeat."""
+        return [title for title in self.hook.titles() if not title.endswith(STOOD_STILL)]
+
     def hooked(self, run_id: str) -> list[str]:
         """Return the titles of a run that the webhook took, in order, without their mark."""
-        titles = [title.removeprefix(REPEAT) for title in self.hook.titles()]
+        titles = [title.removeprefix(REPEAT) for title in self.all_hooked()]
         return [title for title in titles if title.split()[1].rstrip(":") == run_id]
 
     def take_stop_first(self) -> None:
@@ -183,7 +197,7 @@ class Evening:
         ids = [each["id"] for message in messages for each in message["alerts"]]
         assert len(ids) == len(set(ids)) == len(messages)
         assert [each["title"] for each in messages if each["is_repeat"]] == []
-        hooked = [title.removeprefix(REPEAT) for title in self.hook.titles()]
+        hooked = [title.removeprefix(REPEAT) for title in self.all_hooked()]
         assert Counter(hooked) == Counter(each["title"] for each in messages)
 
 

@@ -39,7 +39,7 @@ FAST = "120"
 # The guard may be late by a minute at most (docs/OPERATING.md, O8).
 ALARM_S = QUIET_MS / 1000 + 60
 RESTART, OPS, LOCK, QUIET = "ROLE_RESTARTED", "OPS_ENDED", "protection", KINDS[HEARD]
-MOVES, PAUSED = f"{QUIET}_over", "PAUSED"
+MOVES = f"{QUIET}_over"
 # The first trade that closes locks its symbol for the rest of the night.
 PROTECTION = {
     "method": "LowProfitPairs",
@@ -177,7 +177,7 @@ def play_script(evening: Evening, guard: Popen[str]) -> list[str]:
     assert evening.hooked(run_id) == []
     evening.hook.open()
     evening.await_hook()
-    assert evening.hook.titles()[1:] == [each["title"] for each in evening.log()[1:]]
+    assert evening.all_hooked()[1:] == [each["title"] for each in evening.log()[1:]]
 
     evening.hook.status = 503
     again(night, "execution_role")
@@ -216,13 +216,13 @@ def play_launcher_killed(evening: Evening, guard: Popen[str]) -> list[str]:
             for process in frozen:
                 process.resume()
         await_both(evening, path, QUIET, MOVES)
-        wait_until(lambda: PAUSED in evening.kinds(evening.run_id), "`ops` tells it too")
+        wait_until(evening.has_paused, "`ops` tells it too")
         night.process.kill()
         night.end()
         assert psutil.wait_procs(frozen, timeout=DEADLINE_S)[1] == []
         await_both(evening, path, QUIET, MOVES, QUIET)
     assert kinds_of(noted(path), evening.run_id) == [QUIET, MOVES, QUIET]
-    known = {QUIET, MOVES, PAUSED}
+    known = {QUIET, MOVES}
     wait_until(lambda: set(evening.kinds(evening.run_id)) - known, "`ops` tells its death")
     evening.await_hook()
     (text,) = set(evening.kinds(evening.run_id)) - known
@@ -233,7 +233,7 @@ def play_launcher_killed(evening: Evening, guard: Popen[str]) -> list[str]:
     if text == STOP_KIND:  # A role may journal its STOP before `ops` has gone.
         assert evening.message(text)["title"].endswith(WATCHDOG_LOST)
     evening.free()
-    return [QUIET, PAUSED, MOVES, text if text == STOP_KIND else LOST, QUIET]
+    return [QUIET, MOVES, text if text == STOP_KIND else LOST, QUIET]
 
 
 def await_both(evening: Evening, path: Path, *kinds: str) -> None:
