@@ -23,7 +23,7 @@ from minibot.report.figures import clock, duration, limit_left, money, plain_tex
 from minibot.report.summary import Row
 from minibot.runtime.clock import RunClock
 from minibot.runtime.paths import Var
-from minibot.runtime.running import running_run
+from minibot.runtime.running import STALE_MS, running_run
 
 HELP = "the account's tier, what is left of each limit, and how long each lock lasts"
 EXAMPLE = "minibot risk latest"
@@ -82,7 +82,7 @@ def is_in(recorded: Recorded, folder: Path | None) -> bool:
 def live_headroom(var: Var, run_id: str) -> JsonObject | None:
     """Return the headroom in the live status of a running run; None if there is none now."""
     from minibot.ops.figures_of_role import facts_of
-    from minibot.ops.live_status import STALE_MS, LiveStatus
+    from minibot.ops.live_status import LiveStatus
 
     live = LiveStatus(var.status)
     if not live.look() or live.latest is None or live.latest["run_id"] != run_id:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Final
 from minibot.cli.support.output import show_json
 from minibot.cli.support.selection import var_of
 from minibot.kernel.errors import Refusal
-from minibot.ops.live_status import LOOK_S, STALE_MS, LiveStatus
+from minibot.ops.live_status import LOOK_S, LiveStatus
 from minibot.ops.operator import NOT_RUNNING
 from minibot.runtime.clock import wall_ms
 from minibot.runtime.paths import Var
-from minibot.runtime.running import running_run
+from minibot.runtime.running import STALE_MS, running_run
 
 if TYPE_CHECKING:
     from minibot.events.model import JsonObject

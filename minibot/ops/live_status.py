@@ -11,8 +11,6 @@ from minibot.kernel import canonical
 from minibot.runtime.clock import wall_ms
 
 LOOK_S: Final = 0.25
-STALE_MS: Final = 5_000
-"""A running run with an older status has a launcher that stands still or is gone."""
 
 
 class LiveStatus:

@@ -7,9 +7,8 @@ from contextlib import suppress
 
 from minibot.kernel.errors import Refusal, RunStop
 from minibot.kernel.files import read_hashed
-from minibot.ops.live_status import LiveStatus
 from minibot.runtime.paths import Var
-from minibot.runtime.running import is_held_unnamed, running_run
+from minibot.runtime.running import is_held_unnamed, running_run, shown_run
 from minibot.runtime.stop import OPERATOR, armed_path, is_disarmed
 
 NOT_RUNNING = 3
@@ -44,7 +43,7 @@ def require_killable(var: Var, patience_s: float | None = None) -> str:
     """
     if not is_held_unnamed(var, patience_s):
         return require_running(var, patience_s)
-    run_id = _armed_run(var) or _shown_run(var)
+    run_id = _armed_run(var) or shown_run(var)
     if run_id is None:
         raise Refusal(
             f"{var.lock} is held, and nothing names the run: it begins, or has lost its files.",
@@ -59,14 +58,6 @@ def _armed_run(var: Var) -> str | None:
     with suppress(RunStop, OSError, KeyError):
         return str(read_hashed(armed_path(var.stop, OPERATOR))["run_id"])
     return None
-
-
-def _shown_run(var: Var) -> str | None:
-    """Return the run of the live status; None without one, or if that shows its end."""
-    status = LiveStatus(var.status)
-    if not status.look() or status.latest is None or status.latest.get("ended") is not None:
-        return None
-    return str(status.latest.get("run_id"))
 
 
 def ended(run_id: str) -> Refusal:

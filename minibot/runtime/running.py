@@ -2,7 +2,8 @@
 
 A lock excludes only processes that find its file. `current.json` therefore also names the
 launcher's process, by its id and a mark that no other process with that id has: a start that
-finds that process alive is refused, even if every lock file has been deleted.
+finds that process alive is refused, even if every lock file has been deleted. Where the note is
+lost and the lock is held, a fresh live status names the run.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from typing import Final
 
 import filelock
 
-from minibot.kernel.canonical import JsonObject
+from minibot.kernel.canonical import JsonObject, decode
 from minibot.kernel.errors import Refusal, RunStop
-from minibot.kernel.files import FILES, Access, read_hashed, write_hashed
+from minibot.kernel.files import FILES, Access, read_hashed, read_whole, write_hashed
+from minibot.runtime.clock import wall_ms
 from minibot.runtime.paths import Var
 
 CURRENT_FILE: Final = "current.json"
@@ -26,6 +28,8 @@ LOCK_MODE: Final = 0o600
 # A mere query holds the lock too, for a moment; `clear-stop` for some syncs. Neither is a run.
 MOMENT_S: Final = 0.5
 POLL_S: Final = 0.005
+STALE_MS: Final = 5_000
+"""A running run with an older live status has a launcher that stands still or is gone."""
 # In /proc/PID/stat, after the name in brackets: the state, and the start in ticks since boot.
 _STATE, _START_TICKS = 0, 19
 
@@ -101,10 +105,33 @@ def running_run(var: Var, patience_s: float | None = None) -> str | None:
     living = living_run(var)
     if living is None and os.path.lexists(var.lock):
         if _is_held(var, patience_s):
-            return _noted_run(var)
+            return _noted_run(var) if _note(var) else shown_run(var, STALE_MS)
         # A run may have begun meanwhile.
         living = living_run(var)
     return living
+
+
+def last_status(var: Var) -> JsonObject | None:
+    """Return the last live status of a `var`, of a running run or an ended one; None for none."""
+    try:
+        return decode(read_whole(var.status).rstrip(b"\r\n"))
+    except (OSError, RunStop, ValueError):
+        return None
+
+
+def shown_run(var: Var, age_ms_max: int | None = None) -> str | None:
+    """Return the run that the live status shows as going on; None for none.
+
+    Args:
+        var: The folder.
+        age_ms_max: Age beyond which a status shows none, wall-clock milliseconds; None for no age.
+    """
+    status = last_status(var)
+    if status is None or status.get("ended") is not None or "run_id" not in status:
+        return None
+    if age_ms_max is not None and wall_ms() - int(status.get("written_ms", 0)) > age_ms_max:
+        return None
+    return str(status["run_id"])
 
 
 def is_held_unnamed(var: Var, patience_s: float | None = None) -> bool:

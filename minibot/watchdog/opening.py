@@ -21,9 +21,9 @@ from minibot.events.names import CONTROL, FILLS, TICKS, WATCHDOG_ROLE
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles
 from minibot.events.unit_sizes import DAY_MS, WEEK_MS
-from minibot.kernel.canonical import decode, encode
-from minibot.kernel.errors import Refusal, RunStop
-from minibot.kernel.files import read_hashed, read_whole
+from minibot.kernel.canonical import encode
+from minibot.kernel.errors import Refusal
+from minibot.kernel.files import read_hashed
 from minibot.kernel.line import LINE_EXTRA_BYTES
 from minibot.kernel.queue import open_reader
 from minibot.kernel.seal import SEAL_FILE
@@ -33,6 +33,7 @@ from minibot.runtime.configuration.risk_policy import policy_violations
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
 from minibot.runtime.runfiles import own_runs
+from minibot.runtime.running import last_status
 from minibot.watchdog.carried_losses import gains_since
 from minibot.watchdog.carried_memory import carried_memory, last_reports
 from minibot.watchdog.carried_plans import carried_plans
@@ -56,13 +57,11 @@ def refuse_gone(config: Config, var: Var) -> None:
     """
     if config.portfolio.start_from == "fresh":
         return
-    try:
-        status = decode(read_whole(var.status).rstrip())
-        run_id, was_simulated = str(status["run_id"]), status["simulated"]
-    except (OSError, RunStop, ValueError, KeyError):
-        return  # No run has shown one here.
-    is_simulated = config.embedded is not None
-    if was_simulated != is_simulated or os.path.lexists(var.run(run_id)):
+    status, is_simulated = last_status(var), config.embedded is not None
+    if status is None or status.get("simulated") != is_simulated:
+        return
+    run_id = str(status.get("run_id"))
+    if os.path.lexists(var.run(run_id)):
         return
     last = last_run(var.runs, is_simulated=is_simulated)
     if last is not None and last.name > run_id:

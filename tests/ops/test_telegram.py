@@ -17,8 +17,9 @@ from minibot.ops.alerts import telegram as chats
 from minibot.ops.alerts.answers import ANSWERS
 from minibot.ops.alerts.telegram import TelegramChat, token_and_chat
 from minibot.ops.figures_of_role import facts_of
-from minibot.ops.live_status import STALE_MS, LiveStatus
+from minibot.ops.live_status import LiveStatus
 from minibot.runtime.paths import Var
+from minibot.runtime.running import STALE_MS
 from tests.nights.night import Night
 from tests.ops.alert_hosts import Got, WebHost
 from tests.ops.web.served import status_of

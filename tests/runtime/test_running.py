@@ -16,13 +16,16 @@ from typing import Any
 import filelock
 import pytest
 
+from minibot.kernel.canonical import JsonObject, encode
 from minibot.kernel.errors import Refusal
 from minibot.kernel.files import read_hashed, write_hashed
 from minibot.runtime import running
 from minibot.runtime.paths import Var
 from minibot.runtime.running import (
     CURRENT_FILE,
+    STALE_MS,
     RunLock,
+    ended_note,
     is_held_unnamed,
     living_run,
     note_current,
@@ -183,6 +186,32 @@ def test_note_of_an_older_minibot_is_read(tmp_path: Path) -> None:
     assert running_run(var) is None
     with RunLock(var):
         assert running_run(Var(var.root)) == RUN_ID
+
+
+@pytest.mark.usefixtures("run_goes_on")
+@pytest.mark.parametrize("note", [None, b"half a no"])
+def test_run_whose_note_is_lost_is_named_by_its_live_status(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, note: bytes | None
+) -> None:
+    """It goes on, as its lock shows; a status that is old, or of an end, may be another run's."""
+    monkeypatch.setattr(running, "wall_ms", lambda: 1_000_000)
+    var = Var(tmp_path)
+    var.ops.mkdir()
+    if note is not None:
+        (tmp_path / CURRENT_FILE).write_bytes(note)
+
+    def found(ended: JsonObject | None = None, age_ms: int = STALE_MS) -> str | None:
+        status = {"run_id": RUN_ID, "ended": ended, "written_ms": 1_000_000 - age_ms}
+        var.status.write_bytes(encode(status) + b"\n")
+        return running_run(Var(var.root))
+
+    assert found() is None  # Nobody holds the lock.
+    with RunLock(var):
+        assert found() == RUN_ID
+        assert found(age_ms=STALE_MS + 1) is found(ended={"kind": "END"}) is None
+        (tmp_path / CURRENT_FILE).unlink(missing_ok=True)
+        write_hashed(tmp_path / CURRENT_FILE, ended_note(RUN_ID))
+        assert found() is None
 
 
 @pytest.mark.usefixtures("run_goes_on")

@@ -9,10 +9,10 @@ from minibot.events.names import EXECUTION_ROLE, RISK_ROLE, STRATEGY_ROLE
 from minibot.ops.alerts.endings import standing_lines
 from minibot.ops.data_age import silence_of
 from minibot.ops.figures_of_role import facts_of
-from minibot.ops.live_status import STALE_MS
 from minibot.report.entry_notices import account_notice, bars_of
 from minibot.report.figures import counted, duration, money, price
 from minibot.runtime.clock import wall_ms
+from minibot.runtime.running import STALE_MS
 
 SYMBOLS_MAX: Final = 15
 LEVELS: Final = ("stop", "target")

@@ -22,9 +22,9 @@ from minibot.events.names import (
 )
 from minibot.ops.data_age import price_ms_of, silence_of
 from minibot.ops.figures_of_role import facts_of
-from minibot.ops.live_status import STALE_MS
 from minibot.report.entry_notices import bars_of, entries_of, entry_notice, locks_of
 from minibot.report.trades import RoundTrip
+from minibot.runtime.running import STALE_MS
 
 PERCENT: Final = Decimal(100)
 

@@ -17,7 +17,7 @@ from minibot.events.model import JsonObject
 from minibot.events.names import EXECUTION_ROLE, MARKET_ROLE, RISK_ROLE, STRATEGY_ROLE
 from minibot.ops.data_age import data_age_ms
 from minibot.ops.figures_of_role import facts_of
-from minibot.ops.live_status import STALE_MS
+from minibot.runtime.running import STALE_MS
 from minibot.runtime.stop import STOP_KIND
 
 US_PER_S: Final = 1_000_000

@@ -19,12 +19,12 @@ from minibot.engine.recorded_run import Recorded
 from minibot.events.model import EXIT, Event, RiskAction
 from minibot.events.names import RISK_ACTIONS
 from minibot.ops.data_age import silence_ms
-from minibot.ops.live_status import STALE_MS
 from minibot.ops.web import run_view
 from minibot.ops.web.live_documents import live_document
 from minibot.ops.web.prometheus import METRICS, Known, samples_of
 from minibot.replay.explain.snapshot_at import BARS_SHOWN
 from minibot.runtime.manifest import Manifest
+from minibot.runtime.running import STALE_MS
 from tests.ops.web.served import ANSWER_S, Served, served
 from tests.runs import ShortRun, verb
 
