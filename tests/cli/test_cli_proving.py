@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from minibot.cli.support.proving import verdict_of
+from minibot.cli.support.proving import Proving, verdict_of
+from tests.runs import ShortRun
 
 GOOD: dict[str, Any] = {
     "identical": True,
@@ -54,3 +57,20 @@ def test_replay_that_is_identical_has_nothing_to_explain() -> None:
 
     assert verdict.passed
     assert verdict.lines == ()
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("lost", ["manifest.json", "queues"])
+def test_run_that_lost_a_part_is_not_proven_and_its_night_ends_all_the_same(
+    tmp_path: Path, short_run: ShortRun, lost: str
+) -> None:
+    """A night that STOPPED for it still gives its reason, and exits with 10."""
+    run_dir = tmp_path / short_run.run_dir.name
+    shutil.copytree(short_run.run_dir, run_dir, ignore=shutil.ignore_patterns(lost))
+
+    verify, replay = Proving(run_dir).verdicts()
+
+    assert (verify.passed, replay.passed) == (False, False)
+    assert verify.text.endswith("findings")
+    assert replay.text.startswith("NOT PROVEN, ")
+    assert lost in replay.text

@@ -11,10 +11,10 @@ from minibot.events.model import JsonObject, PositionPlan
 from minibot.events.reasons import INVARIANT_BROKEN
 from minibot.kernel import canonical
 from minibot.kernel.errors import InvariantError
-from minibot.ops.live_status import STALE_MS
 from minibot.replay import risk_at
 from minibot.runtime.clock import wall_ms
 from minibot.runtime.paths import Var
+from minibot.runtime.running import STALE_MS
 from tests.replay.damaged import copy_of, manifest_says
 from tests.runs import ShortRun, verb
 

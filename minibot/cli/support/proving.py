@@ -75,6 +75,9 @@ def verdict_of(name: str, code: int, output: str, complaint: str) -> Verdict:
             for item in findings[:FINDINGS_SHOWN]
         ]
         return Verdict(name, code == 0, text, document, tuple(map(plain_text, lines)))
+    if "difference" not in document:  # The run could not be read at all.
+        text = f"NOT PROVEN, {document['reason_code']}: {document['detail']}"
+        return Verdict(name, False, plain_text(text), document)
     difference = document["difference"]
     verdict = "identical" if document["identical"] else "DIFFERENT"
     if document["broken"]:
