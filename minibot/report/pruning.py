@@ -68,7 +68,7 @@ def fates(var: Var, now_ms: int, *, keep: int | None, days: int | None) -> list[
         if not stays and days is not None and _begun_ms(record) > now_ms - days * DAY_MS:
             stays = "not old enough"
         found.append(Fate(record, stays, _bytes_but_report(record.run_dir)))
-    # The last sealed run carries on where a newer one was lost.
+    # The last sealed run is all that is left to carry on from where newer ones were lost.
     sealed = [fate for fate in found if not _held(fate.record, None)]
     if sealed and not sealed[-1].stays:
         last = sealed[-1]

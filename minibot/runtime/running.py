@@ -129,7 +129,10 @@ def shown_run(var: Var, age_ms_max: int | None = None) -> str | None:
     status = last_status(var)
     if status is None or status.get("ended") is not None or "run_id" not in status:
         return None
-    if age_ms_max is not None and wall_ms() - int(status.get("written_ms", 0)) > age_ms_max:
+    written_ms = status.get("written_ms")
+    if age_ms_max is not None and (
+        type(written_ms) is not int or wall_ms() - written_ms > age_ms_max
+    ):
         return None
     return str(status["run_id"])
 

@@ -208,6 +208,8 @@ def test_run_whose_note_is_lost_is_named_by_its_live_status(
     assert found() is None  # Nobody holds the lock.
     with RunLock(var):
         assert found() == RUN_ID
+        var.status.write_bytes(encode({"run_id": RUN_ID, "written_ms": "now"}))
+        assert running_run(Var(var.root)) is None  # Written by no launcher.
         assert found(age_ms=STALE_MS + 1) is found(ended={"kind": "END"}) is None
         (tmp_path / CURRENT_FILE).unlink(missing_ok=True)
         write_hashed(tmp_path / CURRENT_FILE, ended_note(RUN_ID))
