@@ -293,7 +293,7 @@ class Recorder:
         if shard.is_open:
             why = "no more data came" if shard.is_given_up else lost.why
             shard.lost_why = why
-            self._print_line(f"connection lost: {why}")
+            self._print_line(f"stream ended: {why}")
         was_open = shard.is_open
         shard.promote()  # A successor on its way is the next attempt.
         if shard.reader is None:
