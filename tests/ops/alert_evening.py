@@ -25,6 +25,7 @@ from tests.runs import LINE_PREFIX
 from tests.waiting import wait_until
 
 NONE: Final = "/none/"
+# A busy machine stands still by itself, and each run on it may have alerts of that.
 PAUSED: Final = "PAUSED"
 STOOD_STILL: Final = INCIDENT_RULES[PAUSED].title
 SOON_MS: Final = 10_000
