@@ -289,7 +289,7 @@ class _Launch:
         refuse_gone(self.config, self.var)
         recovered = clear_former_run(self.var, self.contracts, self.roles)
         if recovered is not None:
-            self.say(f"Run {recovered.run_id} was interrupted; it is recovered and sealed.")
+            self.say(recovered.note)
         run_id = self._new_run_id()
         run_dir = self.var.runs / run_id
         run_dir.mkdir(parents=True, mode=0o700)

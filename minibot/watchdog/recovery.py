@@ -49,6 +49,18 @@ class FormerRun:
     root: str
     findings: tuple[str, ...]
 
+    @property
+    def note(self) -> str:
+        """Sentence on how the run was found and left; the operator may have deleted its folder."""
+        if not self.findings:
+            return f"Run {self.run_id} was interrupted; it is recovered and sealed."
+        others = len(self.findings) - 1
+        more = f" ({others} more)" if others else ""
+        return (
+            f"Run {self.run_id} had no seal; what is left of it is sealed. Not in order: "
+            f"{self.findings[0]}{more}. See: minibot verify {self.run_id}"
+        )
+
 
 def clear_former_run(var: Var, contracts: Contracts, roles: Roles) -> FormerRun | None:
     """Clear `var/queues` for a new run; return the recovered run, if any.

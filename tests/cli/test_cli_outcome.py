@@ -28,6 +28,7 @@ from minibot.report.figures import money, signed
 from minibot.report.night import Night
 from minibot.runtime.paths import Var
 from minibot.watchdog.launcher import Outcome
+from minibot.watchdog.recovery import FormerRun
 from tests.runs import ShortRun, night_argv, run_command, verb
 from tests.waiting import DEADLINE_S
 
@@ -270,6 +271,7 @@ from decimal import Decimal
 from pathlib import Path
 from minibot.cli.support.outcome import judge
 from minibot.watchdog.launcher import Outcome
+from minibot.watchdog.recovery import FormerRun
 outcome = Outcome(Path(sys.argv[1]), 0, "DURATION_REACHED", "", None)
 sys.exit(judge(outcome, proof=True, as_json=False))
 """
@@ -417,6 +419,21 @@ def test_summary_names_no_file_that_does_not_exist_and_says_why_a_run_is_not_sea
         "no descriptor is left",
         ["the STOP stands beside it"],
     )
+
+
+@pytest.mark.parametrize("findings", [(), ("its folder was gone",)])
+def test_summary_calls_no_former_run_interrupted_that_has_lost_files(
+    stopped_run: ShortRun, capsys: pytest.CaptureFixture[str], findings: tuple[str, ...]
+) -> None:
+    """A former run without losses had been interrupted; the losses of another are listed."""
+    former = FormerRun("20251120_000000", "", findings)
+    ended = Outcome(stopped_run.run_dir, 10, "VAR_LOST", "it was moved", former)
+
+    judge(ended, proof=False, as_json=False)
+    text = capsys.readouterr().out
+
+    assert ("had been interrupted" in text) == (findings == ())
+    assert ("its folder was gone" in text) == (findings != ())
 
 
 def test_summary_of_a_run_whose_folder_is_gone_proves_nothing_and_names_no_file(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shutil
 import threading
 from contextlib import closing
 from itertools import pairwise
@@ -49,7 +50,7 @@ from minibot.watchdog.operator_stop_log import (
     note_refused,
     read_stops,
 )
-from minibot.watchdog.recovery import clear_former_run
+from minibot.watchdog.recovery import FormerRun, clear_former_run
 from minibot.watchdog.supervision_loop import SupervisionLoop
 from tests.waiting import wait_until
 from tests.watchdog.watchdog_stage import RUN_ID, START_TS, WATCHDOG, Stage
@@ -522,6 +523,20 @@ def left_run(tmp_path: Path) -> Stage:
     merging.merge()
     merging.close()
     return stage
+
+
+def test_run_whose_folder_was_deleted_is_not_called_interrupted(tmp_path: Path) -> None:
+    """A start says what a run has lost, and how to see it; a whole one was interrupted."""
+    stage = left_run(tmp_path)
+    shutil.rmtree(stage.run_dir)
+
+    recovered = clear_former_run(stage.var, stage.contracts, stage.roles)
+
+    assert recovered is not None
+    assert "interrupted" not in recovered.note
+    assert "the run's folder was gone" in recovered.note
+    assert recovered.note.endswith(f"See: minibot verify {RUN_ID}")
+    assert "was interrupted" in FormerRun(RUN_ID, "", ()).note
 
 
 @pytest.mark.parametrize("is_sealed", [True, False])
