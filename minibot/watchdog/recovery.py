@@ -50,16 +50,20 @@ class FormerRun:
     findings: tuple[str, ...]
 
     @property
+    def fate(self) -> str:
+        """Fate of the run, without a full stop; an operator may have deleted its folder."""
+        if self.findings:
+            return f"{self.run_id} had no seal; this start has sealed what is left of it"
+        return f"{self.run_id} was interrupted; this start has recovered and sealed it"
+
+    @property
     def note(self) -> str:
-        """Sentence on how the run was found and left; the operator may have deleted its folder."""
+        """Sentences for the start: the run's fate, with the first finding."""
         if not self.findings:
-            return f"Run {self.run_id} was interrupted; it is recovered and sealed."
+            return f"Run {self.fate}."
         others = len(self.findings) - 1
         more = f" ({others} more)" if others else ""
-        return (
-            f"Run {self.run_id} had no seal; what is left of it is sealed. Not in order: "
-            f"{self.findings[0]}{more}. See: minibot verify {self.run_id}"
-        )
+        return f"Run {self.fate}: {self.findings[0]}{more}. See: minibot verify {self.run_id}"
 
 
 def clear_former_run(var: Var, contracts: Contracts, roles: Roles) -> FormerRun | None:

@@ -271,7 +271,6 @@ from decimal import Decimal
 from pathlib import Path
 from minibot.cli.support.outcome import judge
 from minibot.watchdog.launcher import Outcome
-from minibot.watchdog.recovery import FormerRun
 outcome = Outcome(Path(sys.argv[1]), 0, "DURATION_REACHED", "", None)
 sys.exit(judge(outcome, proof=True, as_json=False))
 """
@@ -432,7 +431,7 @@ def test_summary_calls_no_former_run_interrupted_that_has_lost_files(
     judge(ended, proof=False, as_json=False)
     text = capsys.readouterr().out
 
-    assert ("had been interrupted" in text) == (findings == ())
+    assert ("was interrupted" in text) == (findings == ())
     assert ("its folder was gone" in text) == (findings != ())
 
 

@@ -161,8 +161,8 @@ def test_missing_file_is_refused(tmp_path: Path) -> None:
 
 def feather(path: Path, opens: list[int], zone: str | None) -> Path:
     """Write flat bars as a feather file whose dates are of a zone, or of none."""
-    arrow: Any = pytest.importorskip("nanoarrow")
-    ipc: Any = pytest.importorskip("nanoarrow.ipc")
+    arrow: Any = pytest.importorskip("nanoarrow", reason="nanoarrow is not installed")
+    ipc: Any = pytest.importorskip("nanoarrow.ipc", reason="nanoarrow is not installed")
     kinds = {"date": arrow.timestamp("ms", timezone=zone)}
     kinds |= dict.fromkeys(("open", "high", "low", "close", "volume"), arrow.float64())
     cells = [opens, *[[100.5] * len(opens)] * 5]

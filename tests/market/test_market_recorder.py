@@ -30,7 +30,7 @@ from minibot.market.recorder import (
 from minibot.market.shard import Shard
 from minibot.market.wall_clock import WallClock
 from minibot.runtime.clock import suspend_ns
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE_S, wait_until
 
 FRAME = b'{"stream":"btcusdt@trade","data":{}}'
 
@@ -123,6 +123,17 @@ def new_recorder(
     return Recorder(config, BINANCE, recording, rest, shards, rules, clock, print_line), clock
 
 
+def run_until(recorder: Recorder, is_ended: Callable[[], bool]) -> None:
+    """Run a recorder until a condition holds, which is looked at after each of its turns."""
+    end = time.monotonic() + DEADLINE_S
+
+    def is_over() -> bool:
+        assert time.monotonic() < end, "what the test waits for did not come"
+        return is_ended()
+
+    recorder.run(is_over)
+
+
 def streamed(folder: Path) -> list[bytes]:
     """Return the frames of the one part that was recorded."""
     (path,) = folder.glob("tape-*.gz")
@@ -145,7 +156,7 @@ def test_connection_that_brings_nothing_is_given_up_and_marked(tmp_path: Path) -
             clock.added_ns = (SILENCE_MS_MAX + 1_000) * 10**6
         return recorder.snapshots == 2 and recorder.lines == 9
 
-    recorder.run(is_ended)
+    run_until(recorder, is_ended)
     (missed,) = marks(tmp_path)
     assert made[0].is_ended
     assert missed.why == "no more data came"
@@ -162,18 +173,15 @@ def test_sleep_of_the_machine_is_marked_and_ends_its_part(
     made = [Line(3), Line(2)]
     recorder, _ = new_recorder(tmp_path, iter(made))
     wall_ns = time.time_ns
-    turns: list[int] = []
 
     def is_ended() -> bool:
-        turns.append(1)
         if recorder.lines == 5 and recorder.snapshots == 1 and not recorder.missed:
             monkeypatch.setattr(time, "time_ns", lambda: wall_ns() + slept_ns)
             monkeypatch.setattr(wall_clock, "suspend_ns", lambda: suspend_ns() + slept_ns)
             made[0].bring([FRAME])  # It waited in the socket.
-        is_over = len(recorder.missed) == 2 and recorder.snapshots >= 3
-        return is_over or len(turns) > 5_000
+        return len(recorder.missed) == 2 and recorder.snapshots >= 3
 
-    recorder.run(is_ended)
+    run_until(recorder, is_ended)
     before, after = sorted(tmp_path.glob("tape-*.gz"))
     slept, lost = recorder.missed
     marks_after = [line.message for line in tape_lines(after) if kind_of(line.message) == MARK]
@@ -197,7 +205,7 @@ def test_recorder_after_a_crash_reads_the_part_of_the_crash_once(
     monkeypatch.setattr(Recording, "last_ns", lambda recording: pytest.fail("read again"))
     recorder, _ = new_recorder(tmp_path, iter([Line(1)]))
 
-    recorder.run(lambda: recorder.snapshots == 1)
+    run_until(recorder, lambda: recorder.snapshots == 1)
 
     assert [missed.why for missed in recorder.missed] == ["the recorder did not run"]
     assert recorder.missed[0].from_ns == 10**18 + 7
@@ -223,7 +231,7 @@ def test_disk_that_takes_no_further_part_is_told_as_such(
         return False
 
     with pytest.raises(RunStop) as stop:
-        recorder.run(is_ended)
+        run_until(recorder, is_ended)
 
     assert stop.value is full
     assert len(list(tmp_path.glob("tape-*.gz"))) == 1
@@ -248,7 +256,7 @@ def test_symbol_that_the_venue_lists_no_longer_is_asked_for_once_a_part(tmp_path
             clock.added_ns += 10**9
         return clock.added_ns > 30 * 10**9
 
-    recorder.run(is_ended)
+    run_until(recorder, is_ended)
 
     assert len(asked) == 1
     assert "BTCUSDT: no depth" in lines[1]
@@ -266,7 +274,7 @@ def test_connection_that_is_lost_at_the_end_is_marked_too(tmp_path: Path) -> Non
             first.abort()
         return "stream ended: connection lost: ended" in printed
 
-    recorder.run(is_ended)
+    run_until(recorder, is_ended)
     (missed,) = marks(tmp_path)
     assert missed.why == "connection lost: ended"
     assert missed.from_ns < missed.to_ns
@@ -289,7 +297,7 @@ def test_attempts_stay_under_the_budget_of_the_address(tmp_path: Path) -> None:
             turns_after.append(1)
         return len(turns_after) > 100
 
-    recorder.run(is_ended)
+    run_until(recorder, is_ended)
     assert len(made) == ATTEMPTS_MAX
     # The venue bans an address at three hundred; a run may record itself beside its night.
     assert ATTEMPTS_MAX + BINANCE.streams.limits.attempts_max < 300
@@ -317,7 +325,7 @@ def test_old_connection_hands_over_without_a_message_lost_or_doubled(
             made[0].abort()
         return recorder.lines >= 1 + 1 + 9
 
-    recorder.run(is_ended)
+    run_until(recorder, is_ended)
     assert streamed(tmp_path) == numbered(1, 2, 3, 4, 5, 6, 7, 8, 9)
     assert recorder.missed == []
     assert recorder.snapshots == 1
@@ -332,7 +340,7 @@ def test_announced_end_of_a_connection_is_followed_at_once(
     made = [Line([*numbered(1), shutdown]), Line(numbered(2))]
     recorder, _ = new_recorder(tmp_path, chain(made, map(Line, repeat(0))))
 
-    recorder.run(lambda: recorder.lines >= 5)
+    run_until(recorder, lambda: recorder.lines >= 5)
     assert streamed(tmp_path) == [*numbered(1), shutdown, *numbered(2)]
     assert recorder.missed == []
 
@@ -348,5 +356,5 @@ def test_loss_of_one_connection_is_not_taken_for_that_of_another(tmp_path: Path)
             (first[lost] if lost < 3 else second).abort()
         return lost == 4 and recorder.snapshots == 6
 
-    recorder.run(is_ended)
+    run_until(recorder, is_ended)
     assert [missed.symbols for missed in marks(tmp_path)] == 3 * [("BTCUSDT",)] + [("ETHUSDT",)]

@@ -193,8 +193,10 @@ def test_night_that_is_stopped_before_its_roles_have_begun_is_proven(tmp_path: P
 
 def test_night_on_a_frozen_terminal_is_killed_and_sealed(tmp_path: Path) -> None:
     """Ctrl-S holds up what is told of a STOP, and neither the roles' end nor the seal."""
-    termios = pytest.importorskip("termios")
-    reader, terminal = pytest.importorskip("pty").openpty()
+    termios = pytest.importorskip("termios", reason="this system has no POSIX terminals")
+    reader, terminal = pytest.importorskip(
+        "pty", reason="this system has no POSIX terminals"
+    ).openpty()
     night = Night(tmp_path / "var", ["ai.enabled=false"], stderr=terminal)
     night.await_trading()
     roles = psutil.Process(night.process.pid).children()

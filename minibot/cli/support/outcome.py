@@ -179,10 +179,7 @@ def _recovered_rows(outcome: Outcome) -> list[Row]:
     recovered = outcome.recovered
     if recovered is None:
         return []
-    text = f"{recovered.run_id} had been interrupted; it was recovered and sealed at this start"
-    if recovered.findings:
-        text = f"{recovered.run_id} had no seal; what was left of it was sealed at this start"
-    rows = [Row("former run", text)]
+    rows = [Row("former run", recovered.fate)]
     return rows + [Row("", plain_text(finding), "bad") for finding in recovered.findings]
 
 
