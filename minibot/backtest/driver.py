@@ -440,7 +440,7 @@ class _Pass:
                 self.result.stop = code
             return
         if bars is not None:
-            bars.settle()
+            bars.settle(message.symbol)
         self.result.performance.on_message(message)
         if bars is not None:
             bars.booked()

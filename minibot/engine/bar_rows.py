@@ -313,6 +313,11 @@ class BarRows:
         """Time of the last tick, Unix ms."""
         return self._at
 
+    def last_mid(self) -> bytes:
+        """Return the mid of the touch that risk and execution took last, as a cell."""
+        exact = self._exact
+        return ((exact.bid + exact.ask) // 2).to_bytes(CELL, "little")
+
     def _read_next(self) -> None:
         """Read when the next row opens and how many ticks it has."""
         row, block = self.row, self._block

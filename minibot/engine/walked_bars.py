@@ -97,7 +97,7 @@ class WalkedBars(Listener):
 
     # --- equity and end ----------------------------------------------------------------------
 
-    def settle(self) -> None:
+    def settle(self, symbol: str) -> None:
         """Compute equity on the ticks since the last call: before a fill, and at the end."""
         if self._mids:
             self._performance.on_mids(self._symbol, b"".join(self._mids))
@@ -109,7 +109,7 @@ class WalkedBars(Listener):
 
     def end(self) -> None:
         """Compute the remaining equity, and store equity and candles in the result."""
-        self.settle()
+        self.settle(self._symbol)
         rows, result = self._row + 1, self._result
         result.equity = self._charts.equity(rows)
         if rows > self._charts.first:

@@ -52,6 +52,7 @@ class WalkedPortfolio(Steps):
         self._performance: Performance = result.performance
         self._announce: Callable[[int], None] = announce
         self._close_ts: int = close_ts
+        self._numbers: dict[str, int] = {each.symbol: at for at, each in enumerate(markets)}
         # Number of begun rows of each symbol, and the symbols without a begun row.
         self._begun: list[int] = [0 for _ in markets]
         self._waiting: set[int] = set(range(len(markets)))
@@ -131,8 +132,10 @@ class WalkedPortfolio(Steps):
 
     # --- equity and end ----------------------------------------------------------------------
 
-    def settle(self) -> None:
-        """Do nothing: equity is computed with each tick that moves it."""
+    def settle(self, symbol: str) -> None:
+        """Mark a symbol before its fill: the ticks of one that was not held were skipped."""
+        rows = self.rows.rows[self._numbers[symbol]]
+        self._performance.on_mids(symbol, rows.last_mid())
 
     def booked(self) -> None:
         """Do nothing: equity is known at each candle's beginning."""

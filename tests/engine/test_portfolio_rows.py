@@ -294,6 +294,46 @@ def test_size_that_an_order_took_at_an_open_stays_taken_while_the_touch_stands(
     assert [each.payload.side for each in sold] == ["BUY", "SELL"]  # type: ignore[attr-defined]
 
 
+AGAIN: Final = """
+from minibot.strategies.protocol import Needs, Strategy, buy, sell
+
+
+class Again(Strategy):
+    def __init__(self, settings):
+        self.count = 0
+
+    @staticmethod
+    def needs(settings):
+        return Needs(intervals=("1m",), history=2, trades=False)
+
+    def on_bar(self, bar, view):
+        self.count += bar.is_live
+        if self.count in (5, 30):
+            return buy("in")
+        return sell("out") if self.count in (8, 35) else None
+"""
+
+
+def test_purchase_at_the_last_touch_is_valued_at_it(tmp_path: Path) -> None:
+    """A beat fills an order at a touch that equity had skipped: the symbol was not held."""
+    (tmp_path / "again.py").write_text(AGAIN)
+    config = bar_profile(
+        *("strategy.name=again", f"strategy.folder={tmp_path}", "execution.latency_market_ms=0"),
+        "execution.order_ttl_market_ms=1000",
+        *("risk.stop_atr_mult=null", "risk.take_profit_atr_mult=null"),
+    )
+    prices = [40_000.0 - 20 * at for at in range(40)]
+    falling = [candle(at, [price, price, price - 5, price - 5]) for at, price in enumerate(prices)]
+    markets = {"P0USDT": falling, "P1USDT": bars(1, 40)}
+    source = Merged([BarSource(series(each, name), config) for name, each in markets.items()])
+
+    rows, events = both(config, source)
+
+    assert_same(rows, events)
+    bought = [each for each in rows.of("fills") if each.payload.side == "BUY"]  # type: ignore[attr-defined]
+    assert [each.ts % MINUTE_MS for each in bought if each.payload.symbol == "P0USDT"] == [0, 0]  # type: ignore[attr-defined]
+
+
 def test_low_behind_the_high_at_which_a_maker_took_reaches_equity() -> None:
     """A bar that went high before low for a resting purchase shows its low to equity as well."""
     config = bar_profile(
