@@ -1,0 +1,48 @@
+"""tools.drawn_backtests: all ways give the same, and a way that is broken on purpose is named."""
+
+from __future__ import annotations
+
+import pytest
+
+from minibot.engine.decision_record import DecisionRecord
+from minibot.engine.walked_bars import WalkedBars
+from minibot.engine.walked_portfolio import WalkedPortfolio
+from tools.drawn_backtests.__main__ import main
+
+pytestmark = pytest.mark.campaign
+
+SEED = ("--seed", "6")
+
+
+def test_drawn_backtests_give_the_same_in_all_ways(capsys: pytest.CaptureFixture[str]) -> None:
+    """The last line counts them and their fills, and no difference."""
+    assert main(["--count", "8", *SEED]) == 0
+
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("8 backtests, ")
+    assert last.endswith(" fills, 0 differences")
+    assert " 0 fills" not in last
+
+
+@pytest.mark.parametrize(
+    ("cls", "method", "number", "differing"),
+    [
+        (WalkedPortfolio, "on_mid", 6, "equity, performance"),
+        (WalkedBars, "settle", 4, "equity, performance"),
+        (DecisionRecord, "_log", 4, "review, figures, figures"),
+    ],
+)
+def test_way_that_is_broken_is_named(
+    cls: type,
+    method: str,
+    number: int,
+    differing: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Listener and record that do nothing change figures; the line says which backtest shows it."""
+    monkeypatch.setattr(cls, method, lambda *_: None)
+
+    assert main([*SEED, "--number", str(number)]) == 1
+
+    assert f"seed 6, number {number}: {differing}" in capsys.readouterr().out.splitlines()

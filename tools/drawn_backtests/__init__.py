@@ -1,0 +1,1 @@
+"""Backtests of drawn profiles, each in several ways that have to agree."""
