@@ -21,6 +21,8 @@ from minibot.replay.explain.checks import (
     price_text,
 )
 from minibot.replay.explain.lines import event_text
+from minibot.risk import plan_rows
+from minibot.risk.checks import Gate
 from minibot.risk.exit_decision import level_rows, request_rows
 from minibot.risk.risk_state import RiskState
 from minibot.risk.trigger_rows import trigger_rows, unsold_rows
@@ -46,6 +48,11 @@ def row(name: str, value: str, threshold: str, passed: bool | None = False) -> d
             "target hit: bid 61,839.87 >= 61,838.71",
         ),
         (row("held_ms", "3600123", "3600000"), "time is up: held 3,600.123 s >= 3,600.000 s"),
+        (row("horizon_ms", "17078", "16859"), "horizon is over: held 17.078 s >= 16.859 s"),
+        (
+            row("silent_ms", "15000", "8000"),
+            "sold after missing data: none for 15.000 s >= 8.000 s",
+        ),
         (
             row("run_ending", "1723161590000", "1723161600000"),
             "closed before the run's end: 23:59:50.000 < 00:00:00.000",
@@ -102,6 +109,14 @@ def test_every_exit_of_risk_has_its_words() -> None:
         assert departure_words(row(name, "asked", "none")) == (
             "requested by an operator" if name == "exit_position" else ""
         )
+
+
+def test_every_row_of_a_plan_has_its_words() -> None:
+    """No level or time of a plan leaves a position without a word for it."""
+    names = {gate.name for gate in vars(plan_rows).values() if isinstance(gate, Gate)}
+
+    assert {"hard_stop_price", "horizon_ms", "silent_ms"} < names
+    assert [name for name in sorted(names) if not departure_words(row(name, "2", "1"))] == []
 
 
 @pytest.mark.parametrize(

@@ -116,22 +116,19 @@ def _level(what: str, by: str, relation: str) -> Callable[[str, str], str]:
     return lambda price, level: _hit(what, by, price, relation, level)
 
 
-def _gap(gap_ms: str, gap_ms_max: str) -> str:
-    if not gap_ms.isdigit() or not gap_ms_max.isdigit():
-        return ""
-    return f"no data for {int(gap_ms) / 1000:,.3f} s >= {int(gap_ms_max) / 1000:,.3f} s"
-
-
 def _hit(what: str, by: str, price: str, relation: str, level: str) -> str:
     if not is_number(price) or not is_number(level):
         return ""
     return f"{what} hit: {by} {price_text(price)} {relation} {price_text(level)}"
 
 
-def _held(held_ms: str, held_ms_max: str) -> str:
-    if not held_ms.isdigit() or not held_ms_max.isdigit():
-        return ""
-    return f"time is up: held {int(held_ms) / 1000:,.3f} s >= {int(held_ms_max) / 1000:,.3f} s"
+def _lasted(what: str) -> Callable[[str, str], str]:
+    def words(ms: str, most_ms: str) -> str:
+        if not ms.isdigit() or not most_ms.isdigit():
+            return ""
+        return f"{what} {int(ms) / 1000:,.3f} s >= {int(most_ms) / 1000:,.3f} s"
+
+    return words
 
 
 def _ending(now: str, until: str) -> str:
@@ -184,8 +181,10 @@ _DEPARTURES: Final[Mapping[str, Callable[[str, str], str]]] = {
     "age_target_trade": _level("target of its age", "trade", ">="),
     "recovery_qty": _reduced,
     "unsold_qty": _unsold,
-    "data_gap_ms": _gap,
-    "held_ms": _held,
+    "data_gap_ms": _lasted("sold after missing data: none for"),
+    "silent_ms": _lasted("sold after missing data: none for"),
+    "horizon_ms": _lasted("horizon is over: held"),
+    "held_ms": _lasted("time is up: held"),
     "run_ending": _ending,
     "exit_position": _requested,
     "policy": _policy,
