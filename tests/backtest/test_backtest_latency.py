@@ -11,8 +11,9 @@ from minibot.backtest.sources.bars import BarSource, touch_model
 from minibot.engine.lockstep import fresh_cores
 from minibot.runtime.configuration.config import load_config
 from tests.backtest.markets import MINUTE_MS, bar_profile, series, walk
-from tests.engine.test_row_span import AsEvents, assert_same
+from tests.engine.test_row_span import assert_same
 from tests.risk.desk import PROJECT
+from tools.drawn_backtests.ways import AsEvents
 
 
 def test_bars_show_the_market_once_the_longest_way_has_passed() -> None:

@@ -16,7 +16,8 @@ from minibot.backtest.sources.bars import BarSource
 from minibot.engine.decision_record import DecisionRecord
 from minibot.events.model import Event
 from tests.backtest.markets import bar_profile, series, walk
-from tests.engine.test_row_span import AsEvents, assert_same
+from tests.engine.test_row_span import assert_same
+from tools.drawn_backtests.ways import AsEvents
 
 ASKS = '''"""Buys a share, an amount, or what the profile gives."""
 

@@ -17,7 +17,8 @@ from minibot.runtime.configuration.config import Config
 from minibot.strategies.core import StrategyCore
 from minibot.strategies.trial import Trial
 from tests.backtest.markets import bar_profile, series, walk
-from tests.engine.test_row_span import AsEvents, made, word_of
+from tests.engine.test_row_span import made, word_of
+from tools.drawn_backtests.ways import AsEvents
 
 pytestmark = pytest.mark.campaign
 

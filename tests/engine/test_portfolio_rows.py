@@ -8,18 +8,18 @@ from typing import Final
 
 import pytest
 
-from minibot.backtest.driver import run_cores
 from minibot.backtest.sources.bars import BarSource
 from minibot.backtest.sources.portfolio import Merged
 from minibot.cores.scaled_tick import ScaledTick
 from minibot.engine import portfolio_rows
 from minibot.engine.intrabar import Candle
-from minibot.engine.lockstep import Lockstep, fresh_cores
+from minibot.engine.lockstep import Lockstep
 from minibot.engine.portfolio_rows import PortfolioRows
 from minibot.engine.run_result import BacktestResult
 from minibot.runtime.configuration.config import Config
 from tests.backtest.markets import MINUTE_MS, START_MS, WAITS, bar_profile, candle, minutes, series
-from tests.engine.test_row_span import AsEvents, assert_same
+from tests.engine.test_row_span import assert_same
+from tools.drawn_backtests.ways import AsEvents, walked
 
 pytestmark = pytest.mark.campaign
 
@@ -72,16 +72,10 @@ def portfolio(config: Config, count: int, rows: int = 500, holes: float = 0.0) -
 
 def both(config: Config, source: Merged) -> tuple[BacktestResult, BacktestResult]:
     """Return the result by rows and by events, and the cores' states are the same."""
-    found, states = [], []
-    for market in (source, AsEvents(source)):
-        cores = fresh_cores(config.raw)
-        found.append(run_cores(market, config, cores))
-        states.append({name: core.state() for name, core in cores.items()})
-        for view in states[-1]["strategy_role"]["symbols"].values():
-            del view["now"]  # Set anew whenever a strategy is shown anything.
-    if not found[0].stop:
-        assert states[0] == states[1]
-    return found[0], found[1]
+    (rows, states), (events, others) = walked(config, source), walked(config, AsEvents(source))
+    if not rows.stop:
+        assert states == others
+    return rows, events
 
 
 @pytest.fixture

@@ -22,7 +22,8 @@ from minibot.events.model import Bar, Event, Fill, JsonObject, MarketTick, RiskA
 from minibot.execution.paper_executor_nore_v1 import PaperExecutorNoreV1
 from minibot.strategies.tick import Tick
 from tests.backtest.markets import MINUTE_MS, START_MS, WAITS, bar_profile, candle, series, walk
-from tests.engine.test_row_span import AsEvents, assert_same
+from tests.engine.test_row_span import assert_same
+from tools.drawn_backtests.ways import AsEvents
 
 pytestmark = pytest.mark.campaign
 

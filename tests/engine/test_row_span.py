@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,30 +19,16 @@ from minibot.data.ticks import TICK_COLUMNS, TICKS, TRADE_COLUMNS, TRADES, TickC
 from minibot.data.treatment import DataReport, Treatment
 from minibot.engine import price_charts as drawing
 from minibot.engine import row_charts, tick_bars
-from minibot.engine.market_source import NOBODY, MarketSource, Root, Watch
 from minibot.engine.row_span import Striding
 from minibot.engine.run_result import BacktestResult
 from minibot.runtime.configuration.config import Config, load_config
 from tools.bench.backtest_market import SYMBOL, columns, ticks
 from tools.bench.backtest_pass import CASES, PROFILE
+from tools.drawn_backtests.ways import AsEvents
 
 pytestmark = pytest.mark.campaign
 
 ROWS = 15_000
-
-
-class AsEvents:
-    """Source that gives its ticks as events, whatever else it could do."""
-
-    def __init__(self, source: MarketSource) -> None:
-        self.name, self.symbols = source.name, source.symbols
-        self.origin_ms, self.end_ms = source.origin_ms, source.end_ms
-        self.interval_ms, self.assumptions = source.interval_ms, source.assumptions
-        self._source = source
-
-    def roots(self, watch: Watch = NOBODY) -> Iterator[Root]:
-        """Yield the source's events."""
-        return self._source.roots(watch)
 
 
 def made(seed: int) -> dict[str, Any]:

@@ -18,18 +18,18 @@ import random
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from minibot.backtest.driver import run_cores
 from minibot.backtest.report.review import Review
 from minibot.backtest.search.assumptions import KEY
 from minibot.engine.decision_record import DecisionRecord
 from minibot.engine.lockstep import fresh_cores
-from minibot.engine.market_source import NOBODY, MarketSource, Root, Watch
 from minibot.engine.run_result import BacktestResult
 from minibot.execution.fills import QUEUE, TOUCH
 from minibot.runtime.configuration.config import Config, config_with
 from tools.drawn_backtests.markets import Source, drawn
+from tools.drawn_backtests.ways import AsEvents, walked
 
 PARTS: Final = (
     *("derived", "digest", "inputs", "equity", "prices", "from_ts", "to_ts", "stop"),
@@ -37,21 +37,6 @@ PARTS: Final = (
 )
 """Parts of a result that rows and events have in common."""
 TWINS: Final = {TOUCH: QUEUE, QUEUE: TOUCH}
-
-
-class AsEvents:
-    """Source that gives its ticks as events, whatever else it could do."""
-
-    def __init__(self, source: MarketSource) -> None:
-        """Take the source."""
-        self.name, self.symbols = source.name, source.symbols
-        self.origin_ms, self.end_ms = source.origin_ms, source.end_ms
-        self.interval_ms, self.assumptions = source.interval_ms, source.assumptions
-        self._source = source
-
-    def roots(self, watch: Watch = NOBODY) -> Iterator[Root]:
-        """Yield the source's events."""
-        return self._source.roots(watch)
 
 
 class Compared(NamedTuple):
@@ -75,16 +60,6 @@ def play(seed: int, number: int) -> Compared:
     if not rows.stop and states != others:
         found.append("states")
     return Compared(len(rows.of("fills")), [*found, *_recorded(config, source, rows)])
-
-
-def walked(config: Config, source: MarketSource) -> tuple[BacktestResult, dict[str, Any]]:
-    """Return the result of a backtest and the last state of each core."""
-    cores = fresh_cores(config.raw)
-    result = run_cores(source, config, cores)
-    states = {name: core.state() for name, core in cores.items()}
-    for view in states["strategy_role"]["symbols"].values():
-        del view["now"]  # Set anew whenever a strategy is shown anything.
-    return result, states
 
 
 def _recorded(config: Config, source: Source, rows: BacktestResult) -> Iterator[str]:

@@ -17,7 +17,7 @@ from minibot.events.money import UNIT
 from minibot.events.unit_sizes import MINUTE_MS
 from minibot.kernel.errors import ConfigError
 from minibot.runtime.configuration.config import Config, config_with
-from tools.risk_storm.profiles import drawn_profile
+from tools.risk_storm.profiles import DRAWS_MAX, drawn_profile
 
 SYMBOLS: Final = ("BTCUSDT", "ETHUSDT", "BNBUSDT", "SOLUSDT")
 INTERVALS: Final = ("1m", "5m", "15m")
@@ -37,13 +37,19 @@ Source = BarSource | Merged
 
 
 def drawn(rng: random.Random) -> tuple[Config, Source]:
-    """Return a profile that `config check` accepts, and its market."""
-    while True:
+    """Return a profile and its market; what `config check` or the source refuses is drawn again.
+
+    Raises:
+        ConfigError: Fifty draws in a row were refused.
+    """
+    for left in range(DRAWS_MAX, 0, -1):
         try:
             config = _config(rng)
             return config, _source(rng, config)
         except ConfigError:
-            continue
+            if left == 1:
+                raise
+    raise AssertionError("no draw was made")
 
 
 def _config(rng: random.Random) -> Config:
