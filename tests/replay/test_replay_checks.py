@@ -8,7 +8,13 @@ import pytest
 
 from minibot.engine.role_replay import Difference
 from minibot.events.model import Check, RecoveryIntent, RiskAction, RunEnding
-from minibot.events.reasons import SIGNAL_EXIT, STOP_LOSS
+from minibot.events.reasons import (
+    LEFT_TRADING,
+    RECOVERY_EXIT,
+    SIGNAL_EXIT,
+    STOP_LOSS,
+    UNIVERSE_EXIT,
+)
 from minibot.kernel import canonical
 from minibot.replay.compare import describe
 from minibot.replay.explain.checks import (
@@ -143,6 +149,22 @@ def test_exit_by_a_signal_is_told_in_words_as_every_exit() -> None:
     assert left_words(RiskAction("EXIT", SIGNAL_EXIT, "BTCUSDT")) == "the strategy's SELL"
     assert left_words(RiskAction("EXIT", STOP_LOSS, "BTCUSDT", checks=hit)).startswith("stop hit: ")
     assert left_words(RiskAction("EXIT", "another", "BTCUSDT")) == "another"
+
+
+def test_exit_by_policy_names_the_policy() -> None:
+    """One row stands for a halt, the universe and the recovery; the reason code tells which."""
+    closes = (Check(**row("policy", "close", "hold")),)
+
+    words = {
+        code: left_words(RiskAction("EXIT", code, "BTCUSDT", checks=closes))
+        for code in (LEFT_TRADING, RECOVERY_EXIT, UNIVERSE_EXIT)
+    }
+
+    assert words == {
+        LEFT_TRADING: "sold after a halt at the venue",
+        RECOVERY_EXIT: "sold at the recovery's exit row",
+        UNIVERSE_EXIT: "sold on leaving the universe",
+    }
 
 
 def test_check_without_a_verdict_is_shown_without_one() -> None:

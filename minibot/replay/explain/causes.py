@@ -29,7 +29,7 @@ from minibot.events.model import (
 from minibot.events.names import EXECUTION_ROLE, FILLS, INCIDENTS, STOP_JOURNAL, TICKS
 from minibot.events.reasons import INVARIANT_BROKEN
 from minibot.kernel.errors import InvariantError, Refusal
-from minibot.replay.explain.checks import departure
+from minibot.replay.explain.checks import departure_of
 from minibot.replay.explain.explanation import Explanation, Step
 from minibot.replay.explain.lines import clock_ms, notes_of, plain
 from minibot.replay.explain.trace import Trace, short
@@ -293,7 +293,7 @@ class Explainer:
             causes = [item[2] for item in self._triggers(intent[2])] + self._causes(intent[2])
         for action in causes:
             if isinstance(action.payload, RiskAction):
-                if words := departure(action.payload.checks):
+                if words := departure_of(action.payload):
                     return words
                 causes += self._causes(action)
         return next((c.payload.reason for c in causes if isinstance(c.payload, Signal)), "")

@@ -13,7 +13,13 @@ from decimal import Decimal
 from typing import Any, Final
 
 from minibot.events.model import Check, RiskAction
-from minibot.events.reasons import RUN_ENDING, SIGNAL_EXIT
+from minibot.events.reasons import (
+    LEFT_TRADING,
+    RECOVERY_EXIT,
+    RUN_ENDING,
+    SIGNAL_EXIT,
+    UNIVERSE_EXIT,
+)
 from minibot.strategies.verdicts import is_number, texts_hold, verdict_of_texts
 
 CheckRow = Mapping[str, Any]
@@ -66,9 +72,14 @@ def departure(checks: Iterable[CheckRow | Check] | None) -> str:
     return ""
 
 
+def departure_of(action: RiskAction) -> str:
+    """Return why a risk action left a position, by its policy or checks; else an empty text."""
+    return _POLICIES.get(action.reason_code) or departure(action.checks)
+
+
 def left_words(action: RiskAction) -> str:
     """Return why an EXIT left a position, in words; a reason code where no words are known."""
-    return departure(action.checks) or _LEFT_BY.get(action.reason_code, action.reason_code)
+    return departure_of(action) or _LEFT_BY.get(action.reason_code, action.reason_code)
 
 
 def departure_words(check: CheckRow) -> str:
@@ -191,5 +202,11 @@ _DEPARTURES: Final[Mapping[str, Callable[[str, str], str]]] = {
 }
 """The checks of exits in `risk.exit_decision`, `risk.plan_rows` and `risk.trigger_rows`; a test
 compares them."""
+_POLICIES: Final[Mapping[str, str]] = {
+    LEFT_TRADING: "sold after a halt at the venue",
+    RECOVERY_EXIT: "sold at the recovery's exit row",
+    UNIVERSE_EXIT: "sold on leaving the universe",
+}
+"""Exits whose failed check is `policy`, by reason code."""
 _LEFT_BY: Final[Mapping[str, str]] = {SIGNAL_EXIT: "the strategy's SELL"}
 """Exits that no failed check shows."""
