@@ -244,11 +244,11 @@ def test_positions_that_reach_nothing_move_equity_between_the_ticks_of_others(
     assert rows.derived[-1].event.tick_seq == marked[-1]
 
 
-ONCE: Final = """
+TURNS: Final = """
 from minibot.strategies.protocol import Needs, Strategy, buy, sell
 
 
-class Once(Strategy):
+class Turns(Strategy):
     def __init__(self, settings):
         self.count = 0
 
@@ -260,19 +260,26 @@ class Once(Strategy):
         if not bar.is_live:
             return None
         self.count += 1
-        if self.count == 10:
+        if self.count in BUYS:
             return buy("in")
-        return sell("out", qty="0.003") if self.count >= 14 and view.is_long else None
+        return SALE
 """
+
+
+def turns(folder: Path, buys: tuple[int, ...], sale: str) -> tuple[str, ...]:
+    """Write a strategy that buys at some of its bars and else answers `sale`; return its keys."""
+    text = TURNS.replace("BUYS", str(buys)).replace("SALE", sale)
+    (folder / "turns.py").write_text(text)
+    return "strategy.name=turns", f"strategy.folder={folder}"
 
 
 def test_size_that_an_order_took_at_an_open_stays_taken_while_the_touch_stands(
     tmp_path: Path,
 ) -> None:
     """A fill takes the size of a bar's open; the rest of the bar, passed over, brings none back."""
-    (tmp_path / "once.py").write_text(ONCE)
+    sale = 'sell("out", qty="0.003") if self.count >= 14 and view.is_long else None'
     config = bar_profile(
-        *("strategy.name=once", f"strategy.folder={tmp_path}", "portfolio.at_end=carry"),
+        *(*turns(tmp_path, (10,), sale), "portfolio.at_end=carry"),
         *("risk.stop_atr_mult=null", "risk.take_profit_atr_mult=null"),
     )
     price, past = 40_000.0, 12
@@ -288,31 +295,11 @@ def test_size_that_an_order_took_at_an_open_stays_taken_while_the_touch_stands(
     assert [each.payload.side for each in sold] == ["BUY", "SELL"]  # type: ignore[attr-defined]
 
 
-AGAIN: Final = """
-from minibot.strategies.protocol import Needs, Strategy, buy, sell
-
-
-class Again(Strategy):
-    def __init__(self, settings):
-        self.count = 0
-
-    @staticmethod
-    def needs(settings):
-        return Needs(intervals=("1m",), history=2, trades=False)
-
-    def on_bar(self, bar, view):
-        self.count += bar.is_live
-        if self.count in (5, 30):
-            return buy("in")
-        return sell("out") if self.count in (8, 35) else None
-"""
-
-
 def test_purchase_at_the_last_touch_is_valued_at_it(tmp_path: Path) -> None:
     """A beat fills an order at a touch that equity had skipped: the symbol was not held."""
-    (tmp_path / "again.py").write_text(AGAIN)
+    sale = 'sell("out") if self.count in (8, 35) else None'
     config = bar_profile(
-        *("strategy.name=again", f"strategy.folder={tmp_path}", "execution.latency_market_ms=0"),
+        *(*turns(tmp_path, (5, 30), sale), "execution.latency_market_ms=0"),
         "execution.order_ttl_market_ms=1000",
         *("risk.stop_atr_mult=null", "risk.take_profit_atr_mult=null"),
     )
