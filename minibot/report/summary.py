@@ -304,8 +304,11 @@ def _how_it_ran(night: Night) -> list[Row]:
     counts = night.incident_counts()
     incidents = [(item, number) for item, number in counts if not night.is_expected(item)]
     for item, number in incidents[:INCIDENTS_SHOWN]:
-        times = f" ({number} times)" if number > 1 else ""
-        text = f"{item.kind}{times}, {item.component}: {plain_text(item.detail, 200)}"
+        kind, said = item.kind, plain_text(item.detail, 200)
+        if number == 1:
+            text = f"{kind}, {item.component}: {said}"
+        else:
+            text = f"{kind} ({number} times), {item.component}, the last: {said}"
         rows.append(Row("incident", text))
     if len(incidents) > INCIDENTS_SHOWN:
         rows.append(Row("", f"and {len(incidents) - INCIDENTS_SHOWN} more kinds"))

@@ -167,7 +167,9 @@ def test_summary_gathers_incidents_by_kind_and_counts_them(night: Night) -> None
 
     text = words(night)
 
-    assert "connection_lost (100 times), watchdog_role: closed\\x1b[2J by the server" in text
+    assert (
+        "connection_lost (100 times), watchdog_role, the last: closed\\x1b[2J by the server" in text
+    )
     assert "\x1b" not in text
 
 

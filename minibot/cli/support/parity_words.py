@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
-from minibot.accounting.performance import Performance
 from minibot.backtest.parity import (
     ARRIVAL_ORDER,
     CLASSES,
@@ -15,7 +15,7 @@ from minibot.backtest.parity import (
     summary_of,
 )
 from minibot.cli.diff import effect
-from minibot.events.money import amount_text
+from minibot.events.money import PLACES, amount_text
 from minibot.replay.compare import describe
 from minibot.replay.explain.lines import clock_ms
 from minibot.report.figures import counted, listed, money, signed
@@ -42,21 +42,30 @@ def headline(parity: Parity) -> str:
     """Return verdict and cost in one line, in the quote asset."""
     verdict = "the same" if parity.logged.is_identical else "DIFFERENT"
     deviations = counted(len(parity.rule.deviations), "difference")
-    return f"parity {parity.logged.run_id}: {verdict}; rule order: {deviations}, {_cost(parity)}"
+    pair = parity.night.performance, parity.rule.done.performance
+    night, rule = [side.equity - side.equity_start for side in pair]
+    cost = cost_words(night, rule, parity.night.performance.quote_asset)
+    return f"parity {parity.logged.run_id}: {verdict}; rule order: {deviations}, {cost}"
 
 
-def _cost(parity: Parity) -> str:
-    total, asset = parity.cost.total, parity.night.performance.quote_asset
-    results = [amount_text(side.equity - side.equity_start) for side in _performances(parity)]
-    made = f"night {signed(results[0])}, rule order {signed(results[1])}"
-    if not total:
+def cost_words(night: int, rule: int, asset: str) -> str:
+    """Return the cost or gain of the differences, with both results; in 10**-8 of the asset."""
+    results = amount_text(night), amount_text(rule)
+    if night == rule:
         return f"which changed nothing in the result ({signed(results[0])} {asset})"
-    effect = "cost" if total < 0 else "gained"
-    return f"which {effect} {money(amount_text(abs(total)))} {asset} ({made})"
+    cost = amount_text(abs(night - rule))
+    places = _places(*results, amount_text(night - rule))
+    made = f"night {signed(results[0], places)}, rule order {signed(results[1], places)}"
+    return f"which {'cost' if night < rule else 'gained'} {money(cost, places)} {asset} ({made})"
 
 
-def _performances(parity: Parity) -> tuple[Performance, Performance]:
-    return parity.night.performance, parity.rule.done.performance
+def _places(night: str, rule: str, total: str) -> int:
+    """Return the least number of decimal places, from two on, with which the amounts add up."""
+    for places in range(2, PLACES):
+        rounded = [round(Decimal(amount), places) for amount in (night, rule, total)]
+        if rounded[0] - rounded[1] == rounded[2]:
+            return places
+    return PLACES
 
 
 def _tail(rest: list[str]) -> str:
