@@ -41,7 +41,7 @@ class RoundTrip:
         self.spent: int = spent
         self.received: int = 0
         self.reason: str = ""
-        # As JSON once it is closed, as each fill reports it; only its reason may still come.
+        # As JSON until its next fill, as each fill reports all; only its reason may come between.
         self._written: JsonObject | None = None
 
     @property
@@ -58,7 +58,7 @@ class RoundTrip:
         """Return the round trip as canonical JSON values, which no caller changes."""
         written = self._written
         if written is None or written["reason"] != self.reason:
-            written = {
+            written = self._written = {
                 "closed_ts": self.closed_ts,
                 "opened_ts": self.opened_ts,
                 "reason": self.reason,
@@ -66,8 +66,6 @@ class RoundTrip:
                 "spent": amount_text(self.spent),
                 "symbol": self.symbol,
             }
-            if self.closed_ts:
-                self._written = written
         return written
 
     @staticmethod
@@ -105,6 +103,7 @@ class RoundTrips:
         trip = self.open.get(fill.symbol)
         if trip is None:
             trip = self.open[fill.symbol] = RoundTrip(fill.symbol, fill.ts, 0)
+        trip._written = None
         if fill.side == BUY:
             # A fee in the base asset has been paid with the notional.
             trip.spent += cost_up(fill.qty, fill.price) + (0 if fill.pays_in_base else fill.fee)

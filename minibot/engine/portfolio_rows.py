@@ -49,7 +49,7 @@ class Steps(Listener):
         """Return whether a symbol is part of equity."""
         raise NotImplementedError
 
-    def on_opened(self, ts: int, numbers: Sequence[int]) -> None:
+    def on_opened(self, ts: int, numbers: list[int]) -> None:
         """Take bars that open at a time and whose ticks are skipped."""
         raise NotImplementedError
 
@@ -134,7 +134,9 @@ class PortfolioRows:
     def walk(self) -> bool:
         """Walk one step; return whether there are more steps and risk has not stopped the run."""
         opens, calm, rows = self._opens, self._calm, self.rows
-        begin_ts = min(opens)
+        begin_ts = NEVER
+        for ts in opens:
+            begin_ts = min(begin_ts, ts)
         for at, _, _, _ in self._heads:  # Behind their row's end; no later row comes before them.
             begin_ts = min(begin_ts, at - at % self._length_ms)
         self._begin_ts = begin_ts
@@ -145,11 +147,10 @@ class PortfolioRows:
         quiet: list[int] = []
         is_passing = end_ts < self._close_ts
         if is_passing:
-            quiet = [
-                number for number in members if calm[number] > end_ts or self._calms(number, end_ts)
-            ]
-            if quiet:
-                loud = sorted(set(members).difference(quiet))
+            loud = []
+            for number in members:
+                is_quiet = calm[number] > end_ts or self._calms(number, end_ts)
+                (quiet if is_quiet else loud).append(number)
         self._quiet, self._opened, self._delivered, self._held = quiet, 0, [], NO_SYMBOLS
         self._marks, self._marked = NO_MARKS, 0
         base = self.seq
@@ -170,7 +171,9 @@ class PortfolioRows:
         else:
             # Nothing is delivered between them, so their places do not matter.
             self._listener.on_opened(begin_ts, self._quiet[self._opened :])
-            passed = sum([rows[number].count for number in self._quiet])
+            passed = 0
+            for number in self._quiet:
+                passed += rows[number].count
         self.ticks += passed
         self.seq = base + passed + len(self._delivered)
         if self._joined:
@@ -451,15 +454,17 @@ class PortfolioRows:
         for number in held:
             at = bisect_left(quiet, number) + 1
             self.rows[number].settle_row(before + at + bisect_left(closing, number))
-        at, passed, kept = 0, set(quiet), set(held)
+        # All lists rise, so the next quiet and the next held symbol are known by their place.
+        at = kept = 0
         for number in members:
             rows = self.rows[number]
-            if number in passed:
+            if at < len(quiet) and quiet[at] == number:
                 at += 1
                 tick_seq = before + at
                 if closing:
                     tick_seq += bisect_left(closing, number)
-                if number in kept:
+                if kept < len(held) and held[kept] == number:
+                    kept += 1
                     rows.deliver_closed(self.seq)
                 elif rows.pass_row(tick_seq, self.seq):
                     calm[number] = 0

@@ -73,7 +73,7 @@ class WalkedPortfolio(Steps):
         """Return whether a symbol is part of equity."""
         return self._performance.portfolio.has_lots(self._markets[number].symbol)
 
-    def on_opened(self, ts: int, numbers: Sequence[int]) -> None:
+    def on_opened(self, ts: int, numbers: list[int]) -> None:
         """Take bars that open at a time and whose ticks are skipped."""
         begun, shown, waiting = self._begun, self._shown, self._waiting
         count = len(numbers)

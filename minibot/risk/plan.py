@@ -455,15 +455,22 @@ class Plan:
 
     def floor(self) -> int:
         """Return the highest stop, at or below which a bid closes the position; 0 for none."""
-        return max(self.hard, self.stop, self.even, self.trail, self.own)
+        # In pairs: only these become plain comparisons when compiled.
+        return max(max(self.hard, self.stop), max(self.even, max(self.trail, self.own)))
 
     def ceiling(self) -> int:
         """Return the lowest target, at or above which a bid closes the position; or `NEVER`."""
-        return min(self.age, self.target, self.own_target)
+        return min(self.age, min(self.target, self.own_target))
 
     def rungs(self) -> list[int]:
         """Return the rungs at which something is left to sell, the lower one first."""
-        return sorted([at for at in self._rungs if at < NEVER and self.part(at, 0, at)])
+        lower, upper = self._rungs
+        found: list[int] = []
+        if lower < NEVER and self.part(lower, 0, lower):
+            found.append(lower)
+        if upper < NEVER and self.part(upper, 0, upper):
+            found.append(upper)
+        return found if lower <= upper else found[::-1]
 
     def rung(self) -> int:
         """Return the lowest rung at which something is left to sell; `NEVER` for none."""

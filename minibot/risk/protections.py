@@ -413,8 +413,7 @@ class Protections:
         return [
             {"reason_code": code, "scope": scope, "until_ts": until}
             for code in sorted(self.locks)
-            for scope, until in sorted(self.locks[code].items())
-            if until > now
+            for scope, until in sorted([each for each in self.locks[code].items() if each[1] > now])
         ]
 
     # --- counting -------------------------------------------------------------------------------

@@ -97,8 +97,8 @@ def test_compiled_figure_without_a_build_is_no_figure(
     """Without a build the compiled row says so, and is not the interpreted one's figure."""
     answers = {
         "portfolio": {
-            "bars": 10, "per_s": 70_000.0, "wall_s": 1.0, "traded": 1, "entries": 1, "blocks": 1,
-            "digest": "0" * 64, "stop": "",
+            "bars": 10, "per_s": 70_000.0, "written_per_s": 50_000.0, "wall_s": 1.0, "traded": 1,
+            "entries": 1, "blocks": 1, "digest": "0" * 64, "stop": "",
         },
         "judge": {"us": [300.0], "written_us": [310.0], "held": 10, "checks": 39, "said": []},
     }  # fmt: skip

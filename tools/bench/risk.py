@@ -78,6 +78,8 @@ def r1(plan: Plan) -> list[Measure]:
                 f"{last['blocks']:,} refused, digest {last['digest'][:16]}"
                 + (f", stopped by {last['stop']}" if last["stop"] else "")
             )
+            written = median([run["written_per_s"] for run in runs])
+            notes.append(f"with decisions written and digested, as no peer does: {written:,.0f}/s")
         notes.append("gates of the portfolio profile, limits on amounts out of reach")
         samples = {
             "bars/s, CPU": [run["per_s"] for run in runs],
