@@ -8,7 +8,7 @@ import pytest
 
 from minibot.events.model import AveragePrice
 from tests.instruments import of_filters
-from tests.risk.desk import SYMBOL, Desk, config, opening, results
+from tests.risk.desk import OTHER, SYMBOL, Desk, config, opening, results
 
 LOT = {"symbol": SYMBOL, "qty": "5", "price": "100", "ts": 1}
 PRICE_FILTER = {
@@ -244,7 +244,21 @@ def test_order_beyond_a_count_is_refused_by_its_reason(
     assert placed(desk, last) == reason
 
 
-def test_count_is_of_one_symbol_and_an_ended_order_makes_room() -> None:
+def test_order_of_another_symbol_counts_for_that_alone() -> None:
+    """Each symbol has its own bounds, and the room that its own resting orders leave."""
+    desk = counting(orders=1)
+    one = of_filters(OTHER, *FREE, {"filterType": "MAX_NUM_ORDERS", "maxNumOrders": 1})
+    desk.put("market_ticks", one)
+    desk.tick("100", "100", symbol=OTHER)
+    told = [
+        results(desk.intent("BUY", "1", order_type="LIMIT", limit_price="90", symbol=symbol))[-1][1]
+        for symbol in (OTHER, SYMBOL, SYMBOL)
+    ]
+
+    assert told == ["accepted", "accepted", "orders_max"]
+
+
+def test_ended_order_makes_room() -> None:
     """A triggered stop counts no longer: it trades at the market."""
     desk = counting(algo_orders=1)
     refused = placed(desk, "OCO"), placed(desk, "STOP_LOSS"), placed(desk, "STOP_LOSS")

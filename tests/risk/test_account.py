@@ -60,6 +60,8 @@ def test_tiers_begin_beyond_their_bound_and_end_at_their_lower_one() -> None:
         800 * UNIT - 1,  # Past two tiers at once.
         830 * UNIT - 1,
         830 * UNIT,
+        800 * UNIT - 1,  # From the tier before the last.
+        830 * UNIT,
         880 * UNIT,
         1001 * UNIT,
     ):
@@ -72,6 +74,8 @@ def test_tiers_begin_beyond_their_bound_and_end_at_their_lower_one() -> None:
         ("REDUCING", 1, 50),
         ("ACTIVE", 0, 100),
         ("HALTED", 3, 0),
+        ("HALTED", 3, 0),
+        ("REDUCING", 2, 25),
         ("HALTED", 3, 0),
         ("REDUCING", 2, 25),
         ("REDUCING", 1, 50),

@@ -575,7 +575,7 @@ def test_carried_memory_locks_as_if_the_run_had_gone_on() -> None:
     assert entry(desk).action == "ALLOW"
 
 
-@pytest.mark.parametrize("change", ["trades", "closed_ts", "spent", "locks"])
+@pytest.mark.parametrize("change", ["trades", "closed_ts", "spent", "received", "locks"])
 def test_carried_memory_that_contradicts_itself_is_a_stop(change: str) -> None:
     """A lock without a trade, a trade of the future or without a cost, a wrong type: no run."""
     profile = protected({"method": "CooldownPeriod", "stop_duration": 30})
@@ -587,7 +587,8 @@ def test_carried_memory_that_contradicts_itself_is_a_stop(change: str) -> None:
     elif change == "locks":
         memory["locks"] = []
     else:
-        memory["trades"][0][change] = desk.ts + 10**9 if change == "closed_ts" else "0"
+        wrong = {"closed_ts": desk.ts + 10**9, "spent": "0", "received": "-0.00000001"}
+        memory["trades"][0][change] = wrong[change]
 
     with pytest.raises(InvariantError):
         begin_anew(desk, memory)

@@ -539,6 +539,18 @@ def test_sell_signal_that_is_off_or_stale_withdraws_nothing(
     assert len(one.execution.orders) == 1
 
 
+def test_sell_signal_at_its_largest_age_withdraws_the_entry() -> None:
+    """A signal of three seconds is fresh yet."""
+    one = quoted(risk__maker_requotes=20)
+    one.tick(after_ms=4_000)
+    one.tick()
+
+    events = one.signal("SELL", age_ms=3_000)
+
+    assert [result for result, _ in results(events)] == ["CANCELLED"]
+    assert one.execution.orders == []
+
+
 def test_sell_signal_while_a_cancel_is_on_its_way_ends_the_entry() -> None:
     """A quote that was cancelled to follow the bid is not sent again after a SELL."""
     one = quoted(risk__maker_end="take")
@@ -737,6 +749,19 @@ def test_refusal_by_the_venues_price_bounds_is_told_as_a_failed_check() -> None:
         check["name"] for check in event.to_json()["payload"]["checks"] if not check["passed"]
     ]
     assert failed == ["quote_notional"]
+
+
+def test_quote_that_follows_the_bid_out_of_the_venues_bounds_is_not_sent() -> None:
+    """The venue lowers its highest price while a quote rests: the next one would be above it."""
+    one = quoted(risk__maker_requotes=20)
+    one.put("market_ticks", instrument(price_max="100"))
+
+    events = moved(one, after_ms=4_000)
+    events += one.tick()
+
+    assert ("BLOCK", "price_range") in actions(events)
+    assert [result for result, _ in results(events)] == ["CANCELLED"]
+    assert [order.limit_price for order in asked(one)] == ["99.99"]
 
 
 @pytest.mark.parametrize(

@@ -126,6 +126,16 @@ def test_least_entry_can_still_be_sold_beyond_its_stop(
     assert [intent.side for intent in intents(sold)] == ["SELL"]
 
 
+def test_entry_of_exactly_what_can_be_sold_beyond_its_stop_is_allowed() -> None:
+    """A coin for 100 at a stop of 99 with its reserve sells for 94.05; a tenth for 9.405."""
+    made = desk(risk__order_notional="10", risk__stop_bps="100")
+    made.instrument(notional_min="9.405")
+    made.bar("100", "100", "100", "100")
+    made.tick(**FLAT)
+
+    assert actions(made.signal("BUY")) == [("ALLOW", "allowed")]
+
+
 def test_entry_beside_a_position_needs_no_more_than_the_venue_takes() -> None:
     """Position and entry are sold together."""
     made = holder(risk__order_notional="10", risk__hard_stop_bps="500")

@@ -238,6 +238,7 @@ def test_risk_without_a_known_stop_is_refused() -> None:
 
     assert actions(events) == [("BLOCK", "no_stop")]
     assert bound(events) == ("size_risk", "0.00000000")
+    assert check_of(events[0], "size_risk")["threshold"] == "0.00000000"
 
 
 def test_entry_without_a_stop_names_that_also_where_the_position_is_full() -> None:
@@ -534,6 +535,21 @@ def test_kelly_that_gained_what_it_lost_has_no_edge() -> None:
     made.tick(**FLAT)
 
     assert actions(made.signal("BUY")) == [("BLOCK", "no_edge")]
+
+
+def test_kelly_without_an_edge_has_no_least_size_in_a_wild_market() -> None:
+    """The least share bounds a cut by volatility, and gives no size where there is no edge."""
+    made = desk(**KELLY, risk__size_atr_bps_full=100)
+    for _ in range(2):
+        made.bar("100", "101", "99", "100")
+    for _ in range(5):
+        round_trip(made, "99")
+    made.tick(**FLAT)
+
+    events = made.signal("BUY")
+
+    assert actions(events) == [("BLOCK", "no_edge")]
+    assert check_of(events[0], "size_volatility")["threshold"] == "0.00000000"
 
 
 def test_kelly_trade_counts_until_the_window_is_over() -> None:
