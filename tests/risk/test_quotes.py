@@ -89,8 +89,10 @@ def test_entry_rests_at_the_best_bid_and_is_filled_there_as_a_maker() -> None:
     assert (intent.order_type, intent.limit_price, intent.qty) == ("LIMIT_MAKER", "99.99", "9.999")
     assert intent.expires_ts == one.ts + LIFE_MS
     assert one.tick() == []
-    (fill,) = fills(one.tick("99.97", "99.99"))
+    met = one.tick("99.97", "99.99")
+    (fill,) = fills(met)
     assert (fill.price, fill.liquidity, fill.qty) == ("99.99", "MAKER", "9.999")
+    assert actions(met) == []  # Nothing is left to quote, nor to refuse.
     assert one.risk.facts()["open_orders"] == 0
     assert actions(one.tick(after_ms=60_000)) == []
 

@@ -260,6 +260,22 @@ def test_moved_stop_leaves_the_last_order_of_the_hard_rate_to_a_sale() -> None:
     assert moved == [[("PROTECT", "protected")], []]
 
 
+def test_moves_of_a_rate_of_two_are_a_minute_apart() -> None:
+    """Half of it is one move in a minute, though the rate would leave room for another."""
+    rate = {"risk__orders_per_minute_soft": 2, "risk__orders_per_minute_hard": 6}
+    one = desk(**rate, **TRAIL, risk__stop_bps=None, risk__take_profit_bps=None)
+    one.tick("99.99", "100", trade="100")
+    one.signal("BUY")
+    one.tick()
+
+    moved = [
+        actions(one.tick(f"{bid}", f"{bid}.01", trade=f"{bid}", after_ms=after_ms))
+        for bid, after_ms in ((104, 61_000), (108, 59_000), (108, 1_000))
+    ]
+
+    assert moved == [[("PROTECT", "protected")], [], [("PROTECT", "protected")]]
+
+
 def test_exit_of_a_triggered_order_names_the_intent_as_its_cause() -> None:
     """The causes lead from the sale to the order that rested."""
     one = held()
