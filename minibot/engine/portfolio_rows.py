@@ -135,7 +135,7 @@ class PortfolioRows:
         """Walk one step; return whether there are more steps and risk has not stopped the run."""
         opens, calm, rows = self._opens, self._calm, self.rows
         begin_ts = NEVER
-        for ts in opens:
+        for ts in opens:  # A plain loop when compiled, unlike `min` of a list.
             begin_ts = min(begin_ts, ts)
         for at, _, _, _ in self._heads:  # Behind their row's end; no later row comes before them.
             begin_ts = min(begin_ts, at - at % self._length_ms)

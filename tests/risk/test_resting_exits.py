@@ -263,7 +263,8 @@ def test_moved_stop_leaves_the_last_order_of_the_hard_rate_to_a_sale() -> None:
 def test_moves_of_a_rate_of_two_are_a_minute_apart() -> None:
     """Half of it is one move in a minute, though the rate would leave room for another."""
     rate = {"risk__orders_per_minute_soft": 2, "risk__orders_per_minute_hard": 6}
-    one = desk(**rate, **TRAIL, risk__stop_bps=None, risk__take_profit_bps=None)
+    alone: dict[str, Any] = {**rate, **TRAIL, "risk__stop_bps": None}
+    one = desk(**alone, risk__take_profit_bps=None)
     one.tick("99.99", "100", trade="100")
     one.signal("BUY")
     one.tick()

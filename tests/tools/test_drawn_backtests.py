@@ -7,6 +7,7 @@ import pytest
 from minibot.engine.decision_record import DecisionRecord
 from minibot.engine.walked_bars import WalkedBars
 from minibot.engine.walked_portfolio import WalkedPortfolio
+from minibot.risk.plan_reports import PlanReports
 from tools.drawn_backtests.__main__ import main
 
 pytestmark = pytest.mark.campaign
@@ -30,6 +31,7 @@ def test_drawn_backtests_give_the_same_in_all_ways(capsys: pytest.CaptureFixture
         (WalkedPortfolio, "on_mid", 6, "equity, performance"),
         (WalkedBars, "settle", 4, "equity, performance"),
         (DecisionRecord, "_log", 4, "review, figures, figures"),
+        (PlanReports, "restore", 6, "restarts, state of risk_role"),
     ],
 )
 def test_way_that_is_broken_is_named(
@@ -40,7 +42,7 @@ def test_way_that_is_broken_is_named(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Listener and record that do nothing change figures; the line says which backtest shows it."""
+    """Steps that do nothing change figures or states; the line says which backtest shows it."""
     monkeypatch.setattr(cls, method, lambda *_: None)
 
     assert main([*SEED, "--number", str(number)]) == 1

@@ -5,10 +5,11 @@
 
 A backtest has a profile of its own (`tools.risk_storm.profiles`), a strategy that wishes for
 anything or a shipped one, and the bars of one to four symbols. It is run with bars as rows, with
-every tick as an event, and with a record instead of all messages. Compared are messages, equity,
-candles, figures, the review of a page, and the cores' last states; also the other of the
-assumptions `touch` and `queue`, whose decisions `minibot backtest` takes from the first if no order
-had a limit. The last line says `N backtests, F fills, D differences`; exit code 1 where D is not 0.
+every tick as an event, with cores that restart from their states at any input, and with a record
+instead of all messages. Compared are messages, equity, candles, figures, the review of a page, and
+the cores' last states; also the other of the assumptions `touch` and `queue`, whose decisions
+`minibot backtest` takes from the first if no order had a limit. The last line says `N backtests, F
+fills, D differences`; exit code 1 where D is not 0.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from minibot.engine.run_result import BacktestResult
 from minibot.execution.fills import QUEUE, TOUCH
 from minibot.runtime.configuration.config import Config, config_with
 from tools.drawn_backtests.markets import Source, drawn
-from tools.drawn_backtests.ways import AsEvents, walked
+from tools.drawn_backtests.ways import noted, restarted, walked
 
 PARTS: Final = (
     *("derived", "digest", "inputs", "equity", "prices", "from_ts", "to_ts", "stop"),
@@ -50,7 +51,7 @@ def play(seed: int, number: int) -> Compared:
     """Run a drawn backtest in all ways; the same seed and number draw the same one."""
     config, source = drawn(random.Random(f"{seed}:{number}"))
     rows, states = walked(config, source)
-    events, others = walked(config, AsEvents(source))
+    events, others, roots = noted(config, source)
     found = [name for name in PARTS if getattr(rows, name) != getattr(events, name)]
     if rows.performance.to_json() != events.performance.to_json():
         found.append("performance")
@@ -59,6 +60,11 @@ def play(seed: int, number: int) -> Compared:
     # A STOP leaves the cores within a bar, whose ticks a core may not have been shown.
     if not rows.stop and states != others:
         found.append("states")
+    chance = random.Random(f"{seed}:{number}:restarts")
+    digest, lasting, changed = restarted(config, roots, chance)
+    if digest != events.digest or lasting != others:
+        found.append("restarts")
+    found += [f"state of {role}" for role in sorted(set(changed))]
     return Compared(len(rows.of("fills")), [*found, *_recorded(config, source, rows)])
 
 
