@@ -73,7 +73,10 @@ def walked(config: Config, source: MarketSource) -> tuple[BacktestResult, States
 def noted(
     config: Config, source: MarketSource
 ) -> tuple[BacktestResult, States, Sequence[tuple[Event, int]]]:
-    """Return the same by events alone, and each root event with its line."""
+    """Return result and last states of a backtest by events alone, and its root events.
+
+    Each root event comes with its line.
+    """
     cores = fresh_cores(config.raw)
     strategy = cores[STRATEGY_ROLE] = Noting(cores[STRATEGY_ROLE])
     result = run_cores(source, config, cores)
