@@ -25,6 +25,7 @@ from minibot.runtime.configuration.own_source import SHIPPED
 from minibot.runtime.paths import PROJECT
 
 if TYPE_CHECKING:
+    from minibot.backtest.report.drawn_sections import DrawnSections
     from minibot.backtest.report.review import Review
     from minibot.backtest.search.backtest_job import Job
     from minibot.events.model import JsonObject
@@ -90,11 +91,11 @@ def run(arguments: argparse.Namespace) -> int:
         return done
     with spared_collector(is_last=True):
         with unchanged(words):
-            reviews = reviews_of(arguments, job._replace(draws=arguments.keep))
+            reviews, drawn = reviews_of(arguments, job._replace(draws=arguments.keep))
             for review in reviews.values():
                 review.result.assumptions = (*fitted, *review.result.assumptions)
             document = document_of(reviews, words)
-        code = publish(arguments, document, reviews)
+        code = publish(arguments, document, reviews, drawn)
     is_seen = sys.stderr.isatty() and not arguments.json and is_compilable(words, config)
     walked_s = next(iter(reviews.values())).result.elapsed_s
     if is_seen and (offered := offer(walked_s)):
@@ -134,19 +135,40 @@ def named(word: str, arguments: argparse.Namespace) -> str:
     return f"{RUN}:{find_run(rest, var_of(arguments))}"
 
 
-def reviews_of(arguments: argparse.Namespace, job: Job) -> dict[str, Review]:
-    """Return the reviews by fill assumption: all, the profile's own first, or the job's alone."""
+def reviews_of(
+    arguments: argparse.Namespace, job: Job
+) -> tuple[dict[str, Review], DrawnSections | None]:
+    """Return the reviews by fill assumption, and the sections drawn of the first one.
+
+    The reviews are all of the band, the profile's own first, or the job's alone. Nothing is drawn
+    if `job.draws` is false.
+    """
     from minibot.backtest.driver import run_backtest
     from minibot.backtest.report.review import Review
     from minibot.backtest.search.assumptions import run_band
     from minibot.engine.decision_record import DecisionRecord
 
+    drawn: DrawnSections | None = None
+
+    def draw(review: Review) -> None:
+        nonlocal drawn
+        if job.draws:
+            # Imported here because only a page needs it.
+            from minibot.backtest.report.drawn_sections import DrawnSections
+
+            drawn = DrawnSections.of(review)
+
     with progress_bar(f"backtest {', '.join(job.words)}") as show_progress:
         if arguments.fills == ALL_FILLS:
-            return run_band(job, arguments.jobs, show_progress)
-        record = DecisionRecord(is_for_page=True)
-        result = run_backtest(job.open(), job.config, show_progress, draws=job.draws, record=record)
-        return {arguments.fills: Review.of(result)}
+            reviews = run_band(job, arguments.jobs, show_progress, draw)
+        else:
+            record = DecisionRecord(is_for_page=True)
+            result = run_backtest(
+                job.open(), job.config, show_progress, draws=job.draws, record=record
+            )
+            reviews = {arguments.fills: Review.of(result)}
+            draw(reviews[arguments.fills])
+    return reviews, drawn
 
 
 def market_profile(

@@ -42,6 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     from minibot.backtest.driver import run_backtest
     from minibot.backtest.report import store
     from minibot.backtest.report.documents import document_of
+    from minibot.backtest.report.drawn_sections import DrawnSections
     from minibot.backtest.report.edge import edge_of, edge_text
     from minibot.backtest.report.review import Review
     from minibot.backtest.search.backtest_job import Job
@@ -58,9 +59,10 @@ def run(arguments: argparse.Namespace) -> int:
         record = DecisionRecord(is_for_page=True)
         result = run_backtest(job.open(), job.config, show_progress, record=record)
     result.assumptions = (*fitted, *result.assumptions)
-    reviews = {config.execution.fill_model: Review.of(result)}
+    review = Review.of(result)
+    reviews = {config.execution.fill_model: review}
     document = document_of(reviews, [SOURCE])
-    code = publish(given, document, reviews)
+    code = publish(given, document, reviews, DrawnSections.of(review))
     page = store.folder_of(var_of(given)) / str(document["id"]) / store.PAGE_FILE
     nights = -(-(result.to_ts - result.from_ts) // config.duration_ms)
     edge = edge_text(edge_of(document["trades"]), config.portfolio.quote_asset)

@@ -9,7 +9,8 @@ import pytest
 from minibot.backtest.report import store
 from minibot.backtest.report.comparison_page import page, paired
 from minibot.backtest.report.documents import document_of
-from minibot.backtest.report.kept_charts import CHARTS_FILE, charts_document, read_charts
+from minibot.backtest.report.drawn_sections import DrawnSections
+from minibot.backtest.report.kept_charts import CHARTS_FILE, read_charts
 from minibot.backtest.report.review import Review
 from minibot.backtest.report.sides import backtest_side
 from minibot.report.price_chart import Marked
@@ -29,7 +30,7 @@ def keep(var: Path, *trips: Trip, days: int = 1) -> store.Kept:
     result.lines = {"BTCUSDT": {"average": [(START + HOUR, 101.5), (START + 2 * HOUR, 1e-05)]}}
     review = Review.of(result)
     document = document_of({"touch": review}, ["generator:1"])
-    folder = store.keep(document, "<p>page</p>", Var(var), charts_document(review))
+    folder = store.keep(document, "<p>page</p>", Var(var), DrawnSections.of(review).charts)
     return store.find_kept(folder.name, Var(var))
 
 
@@ -61,7 +62,7 @@ def test_a_candle_that_begins_before_the_result_is_kept(tmp_path: Path) -> None:
     result.from_ts = bars[0].ts + 1
     review = Review.of(result)
     document = document_of({"touch": review}, ["generator:1"])
-    folder = store.keep(document, "<p>page</p>", Var(tmp_path), charts_document(review))
+    folder = store.keep(document, "<p>page</p>", Var(tmp_path), DrawnSections.of(review).charts)
     side = backtest_side(store.find_kept(folder.name, Var(tmp_path)))
 
     assert side.charts is not None

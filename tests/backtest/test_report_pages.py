@@ -11,7 +11,8 @@ import pytest
 from minibot.backtest.report import tables
 from minibot.backtest.report.curves import band_of, equity_curve, named_values
 from minibot.backtest.report.documents import document_of
-from minibot.backtest.report.page import page
+from minibot.backtest.report.drawn_sections import DrawnSections
+from minibot.backtest.report.page import page as drawn_page
 from minibot.backtest.report.review import Review
 from minibot.engine.run_result import BacktestResult
 from minibot.events.model import JsonObject
@@ -32,6 +33,11 @@ def told(*results: BacktestResult) -> tuple[dict[str, Review], JsonObject]:
     names = ("touch", "worse", "queue")
     reviews = {name: Review.of(result) for name, result in zip(names, results, strict=False)}
     return reviews, document_of(reviews, ["generator:1"])
+
+
+def page(reviews: dict[str, Review], document: JsonObject) -> str:
+    """Return the page of reviews, with the sections drawn of the first one."""
+    return drawn_page(reviews, document, DrawnSections.of(next(iter(reviews.values()))))
 
 
 RESULTS = {

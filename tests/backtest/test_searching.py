@@ -47,6 +47,7 @@ from minibot.data.treatment import Treatment
 from minibot.engine.market_source import NOBODY, Root, Watch
 from minibot.engine.recorded_run import Recorded
 from minibot.engine.worker_pool import Workers, in_parallel
+from minibot.events.model import JsonObject
 from minibot.execution.fill_models import FILL_MODELS
 from minibot.kernel.errors import ConfigError, Refusal, RunStop
 from minibot.runtime.configuration.loosening import FLOORS
@@ -194,13 +195,18 @@ def test_review_remembers_a_limit_order_without_its_events(job: Job) -> None:
 @pytest.mark.process
 def test_band_of_workers_is_the_band_of_one_process(job: Job) -> None:
     """A band from workers equals one from a single process; each line's end is reported."""
-    told: list[tuple[int, int]] = []
-    alone, beside = run_band(job, 1), run_band(job, 2, lambda *done: told.append(done))
+    told: list[tuple[int, int] | JsonObject] = []
+    alone = run_band(job, 1)
+    beside = run_band(
+        *(job, 2, lambda *done: told.append(done)),
+        on_first=lambda review: told.append(review.to_json()),
+    )
 
     assert list(alone) == list(beside)
     for name, review in alone.items():
         assert review.to_json() == beside[name].to_json()
-    assert told == [(1, 3), (2, 3), (3, 3)]
+    first = next(iter(alone.values())).to_json()
+    assert told == [first, (1, 3), (2, 3), (3, 3)]  # The first one before any other is waited for.
 
 
 def test_band_of_a_recorded_night_is_the_night_and_all_three_by_rule_order(

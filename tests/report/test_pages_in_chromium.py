@@ -10,14 +10,14 @@ import pytest
 
 from minibot.backtest.report import store
 from minibot.backtest.report.comparison_page import page as page_of_both
-from minibot.backtest.report.kept_charts import charts_document
-from minibot.backtest.report.page import page as backtest_page
+from minibot.backtest.report.drawn_sections import DrawnSections
 from minibot.backtest.report.sides import backtest_side, run_side
 from minibot.events.money import UNIT
 from minibot.report.html import page as night_page
 from minibot.report.records import read_record
 from minibot.runtime.paths import Var
 from tests.backtest.results import HOUR, Trip, made, many
+from tests.backtest.test_report_pages import page as backtest_page
 from tests.backtest.test_report_pages import told
 from tests.report.nights import opened, with_incident, with_stop
 from tests.runs import ShortRun
@@ -80,7 +80,7 @@ def pages(short_run: ShortRun, tmp_path_factory: pytest.TempPathFactory) -> list
 def _night_beside_backtest(short_run: ShortRun, folder: Path) -> str:
     """Return the page of a night beside a backtest with other trades, lines and a long name."""
     reviews, about = told(made([Trip(HOUR, 2 * HOUR, "61813.57", "61900.01", symbol="PEPEUSDT")]))
-    charts = charts_document(reviews["touch"])
+    charts = DrawnSections.of(reviews["touch"]).charts
     kept = store.find_kept(store.keep(about, "", Var(folder), charts).name, Var(folder))
     run = run_side(read_record(short_run.run_dir), opened(short_run))
     return page_of_both(run, backtest_side(kept))

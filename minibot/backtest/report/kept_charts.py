@@ -11,7 +11,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from minibot.backtest.report.curves import equity_curve
 from minibot.engine.run_result import PriceBar
 from minibot.events.model import JsonObject
 from minibot.events.money import UNIT, amount_text
@@ -39,8 +38,13 @@ class Charts(NamedTuple):
     curve: Sequence[Point]
 
 
-def charts_document(review: Review) -> JsonObject:
-    """Return the charts of a backtest as one JSON object, without a float."""
+def charts_document(review: Review, curve: Sequence[Point]) -> JsonObject:
+    """Return the charts of a backtest as one JSON object, without a float.
+
+    Args:
+        review: The review.
+        curve: Its equity curve (`curves.equity_curve`).
+    """
     result = review.result
     symbols = sorted(result.prices)[:SYMBOLS_KEPT]
     return {
@@ -65,7 +69,7 @@ def charts_document(review: Review) -> JsonObject:
         },
         "equity": [
             [point.ts, *map(amount_text, (point.low, point.last, point.drawdown))]
-            for point in equity_curve(result)
+            for point in curve
         ],
     }
 

@@ -9,27 +9,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from minibot.backtest.report import heat, tables
-from minibot.backtest.report.curves import band_of, earned, equity_curve, named_values
-from minibot.backtest.report.exposure import stretched
-from minibot.backtest.report.pictures import (
-    DOTS_MAX,
-    VALUES_MAX,
-    exposure_chart,
-    fees_chart,
-    marked,
-    values_chart,
-)
-from minibot.backtest.report.returns import DAY, HOUR, MONTH, WEEK
+from minibot.backtest.report.curves import band_of
+from minibot.backtest.report.drawn_sections import DrawnSections
+from minibot.backtest.report.returns import HOUR, MONTH
 from minibot.backtest.report.review import Review
 from minibot.backtest.report.statistics import GROUPS, figure_text
 from minibot.events.model import JsonObject
 from minibot.replay.explain.checks import price_text
 from minibot.report.chart import equity_chart
+from minibot.report.curve import Point
 from minibot.report.figures import (
     change,
     counted,
     date_clock,
-    day,
     long_duration,
     money,
     share,
@@ -45,48 +37,40 @@ from minibot.report.markup import (
     machine,
     paragraph,
     section,
-    subheading,
     table,
     tile_row,
     tone_of,
 )
-from minibot.report.price_chart import MARKS_EXPLAINED, TIPS_MAX, Marked, exits_text, price_chart
 
 TRADES_SHOWN: Final = 1000
 # The newest trades are unfolded, the earlier ones folded.
 ROWS_SHOWN: Final = 30
 STRETCHES_SHOWN: Final = 400
-SYMBOLS_DRAWN: Final = 12
-EXPOSURE_POINTS: Final = 400
-# Largest number of close-ups of the price, so that the page stays readable and small.
-CLOSE_UPS_MAX: Final = 31
-CLOSE_UP_POINTS: Final = 300
-# Largest number of dots of named values over all pictures.
-DOTS_OF_ALL: Final = 24_000
 
 
-def page(reviews: Mapping[str, Review], about: JsonObject) -> str:
+def page(reviews: Mapping[str, Review], about: JsonObject, drawn: DrawnSections) -> str:
     """Return the whole page.
 
     Args:
         reviews: By fill assumption, the profile's own first.
         about: The document of the same reviews (`documents.document_of`).
+        drawn: The sections of the first review.
     """
     review = next(iter(reviews.values()))
     parts = [
         _head(about),
         _tiles(about),
         _held_against(about),
-        section("Price with entries and exits", "\n".join(_prices(review))),
+        section("Price with entries and exits", drawn.prices),
         section("Round trips", _trades(about["trades"])),
-        section("Equity and drawdown", _equity(reviews)),
+        section("Equity and drawdown", _equity(reviews, drawn.curve)),
         *_assumptions(about),
-        *_values(review),
+        *([drawn.values] if drawn.values else []),
         section("Statistics", _statistics(about["figures"])),
         *_groups(about),
         section("Why not more", _refusals(about)),
-        section("Exposure", _exposure(review)),
-        section("Fees", _fees(review)),
+        section("Exposure", drawn.exposure),
+        section("Fees", drawn.fees),
         section("Returns by month", heat.monthly(review.series[MONTH])),
         section("Returns by hour", heat.hourly(review.series[HOUR])),
         section("Days, weeks, months", _stretches(about["breakdown"])),
@@ -153,11 +137,11 @@ def _held_against(about: JsonObject) -> str:
     return "\n".join(parts)
 
 
-def _equity(reviews: Mapping[str, Review]) -> str:
+def _equity(reviews: Mapping[str, Review], curve: Sequence[Point]) -> str:
     review = next(iter(reviews.values()))
     trips = [trade.trip for trade in review.trades]
     band = band_of([each.result for each in reviews.values()])
-    drawn = equity_chart(equity_curve(review.result), trips, review.quote_asset, band)
+    drawn = equity_chart(curve, trips, review.quote_asset, band)
     if not band:
         return drawn
     text = (
@@ -173,107 +157,6 @@ def _assumptions(about: JsonObject) -> Iterator[str]:
         rows[0][0] += " (a night's own)"
         head = ("assumption", *(shown.label for shown in tables.BAND))
         yield section("By fill assumption", table(head, rows, "None was run.", "figures"))
-
-
-def _prices(review: Review) -> Iterator[str]:
-    """Yield the price chart of each symbol's whole span, then close-ups of its parts."""
-    result = review.result
-    symbols = sorted(result.prices)[:SYMBOLS_DRAWN]
-    for symbol in symbols:
-        trades = marked([trade for trade in review.trades if trade.symbol == symbol])
-        if len(symbols) > 1:
-            yield subheading(symbol)
-        yield price_chart(
-            *(symbol, result.prices[symbol], trades, result.from_ts, result.to_ts),
-            lines=result.lines.get(symbol),
-            has_tips=len(review.trades) <= TIPS_MAX,
-        )
-        yield exits_text(trades)
-        yield from _close_ups(review, symbol, len(symbols), trades)
-    left = len(result.prices) - len(symbols)
-    if left > 0:
-        yield paragraph(f"{left} more symbols are not drawn.")
-    if not symbols:
-        yield paragraph("No market data came.")
-        return
-    if review.trades:
-        yield paragraph(MARKS_EXPLAINED, "soft")
-
-
-def _values(review: Review) -> Iterator[str]:
-    """Yield the section of values that the strategy named in its signals, one picture by symbol."""
-    result = review.result
-    symbols = sorted(result.prices)[:SYMBOLS_DRAWN]
-    dots = max(100, min(DOTS_MAX, DOTS_OF_ALL // (max(1, len(symbols)) * VALUES_MAX)))
-    parts = []
-    for symbol in symbols:
-        if values := named_values(result, symbol, dots):
-            parts += [subheading(symbol)] if len(symbols) > 1 else []
-            parts.append(values_chart(values, result.from_ts, result.to_ts))
-    if parts:
-        parts.append(paragraph("Blue at BUY, orange at SELL, grey at HOLD.", "soft"))
-        yield section("What the strategy saw at its signals", "\n".join(parts))
-
-
-def _close_ups(
-    review: Review, symbol: str, symbols: int, trades: Sequence[Marked]
-) -> Iterator[str]:
-    """Yield folded close-ups of those parts of the span in which a symbol was traded."""
-    bars, lines = review.result.prices[symbol], review.result.lines.get(symbol)
-    found = []
-    for name, from_ts, to_ts in _parts(review, symbols):
-        number = sum(from_ts <= trade.trip.opened_ts < to_ts for trade in trades)
-        if number:
-            drawn = price_chart(
-                *(symbol, bars, trades, from_ts, to_ts),
-                lines=lines,
-                points=CLOSE_UP_POINTS,
-                has_tips=len(review.trades) <= TIPS_MAX,
-            )
-            found.append(folded(f"{name}: {counted(number, 'trade')}", drawn))
-    if found:
-        yield folded(f"{symbol} more closely", "\n".join(found))
-
-
-def _parts(review: Review, symbols: int) -> list[tuple[str, int, int]]:
-    """Return the days of the span, or else weeks or months, if few enough to be drawn."""
-    for kind in (DAY, WEEK, MONTH):
-        series = review.series[kind]
-        if len(series) > 1 and len(series) * symbols <= CLOSE_UPS_MAX:
-            ends = [*(period.ts for period in series[1:]), review.result.to_ts]
-            return [
-                (f"{kind} of {day(period.ts)}", max(period.ts, review.result.from_ts), end)
-                for period, end in zip(series, ends, strict=True)
-            ]
-    return []
-
-
-def _exposure(review: Review) -> str:
-    result = review.result
-    steps = stretched(review.exposure, result.from_ts, result.to_ts, EXPOSURE_POINTS)
-    figures = review.figures
-    if not figures["fills"]:
-        return paragraph("Nothing was held.")
-    text = (
-        f"In the market {share(figures['time_in_market'])} of the time, "
-        f"with {share(figures['exposure_mean'])} of equity on average and "
-        f"{share(figures['exposure_max'])} at most."
-    )
-    return exposure_chart(steps, result.from_ts, result.to_ts) + paragraph(text)
-
-
-def _fees(review: Review) -> str:
-    figures, result = review.figures, review.result
-    if not figures["fills"]:
-        return paragraph("It did not trade, so it paid no fee.")
-    drawn = fees_chart(earned(review.trades), result.from_ts, result.to_ts)
-    text = (
-        f"{money(figures['fees'])} paid on {money(figures['notional'])} bought and sold "
-        f"({figure_text('ratio', figures['fees_bps'])} bps); result before fees "
-        f"{signed(figures['pnl_before_fees'])}, after them {signed(figures['pnl'])}. "
-        "The upper line is what closed trades earned before fees, the lower one after them."
-    )
-    return drawn + paragraph(text)
 
 
 def _statistics(figures: JsonObject) -> str:

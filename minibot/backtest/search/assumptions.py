@@ -27,6 +27,9 @@ KEY = "execution.fill_model"
 OnDone = Callable[[int, int], None]
 """Called with the number of backtests done and their total."""
 
+OnFirst = Callable[[Review], None]
+"""Called with the first review, while workers run the others."""
+
 
 def night_assumption(job: Job) -> str:
     """Return the profile's own fill assumption, which a night uses."""
@@ -57,7 +60,12 @@ def band_jobs(job: Job) -> dict[str, Job]:
     return found | {name: ruled.changed(f"{KEY}={name}") for name in names}
 
 
-def run_band(job: Job, jobs: int, on_done: OnDone = lambda done, whole: None) -> dict[str, Review]:
+def run_band(
+    job: Job,
+    jobs: int,
+    on_done: OnDone = lambda done, whole: None,
+    on_first: OnFirst = lambda review: None,
+) -> dict[str, Review]:
     """Return the reviews of the jobs of `band_jobs`, by the same names and in the same order.
 
     This process runs the first job and keeps the values of its signals for the page. The others
@@ -69,6 +77,7 @@ def run_band(job: Job, jobs: int, on_done: OnDone = lambda done, whole: None) ->
         job: The backtest.
         jobs: Number of processes to use.
         on_done: Called after each review, also one that was not run again.
+        on_first: Called with the first review, while workers run the others.
     """
     tasks = band_jobs(job)
     reviews: dict[str, Review] = {}
@@ -83,7 +92,8 @@ def run_band(job: Job, jobs: int, on_done: OnDone = lambda done, whole: None) ->
         for name, each in tasks.items():
             twin = reviews.get(_twin_of(name, list(reviews)) or "")
             if not reviews:
-                reviews[name] = Review.of(run_job(each, DecisionRecord(is_for_page=True)))
+                review = reviews[name] = Review.of(run_job(each, DecisionRecord(is_for_page=True)))
+                on_first(review)
             elif twin is not None and not twin.has_limit_orders:
                 reviews[name] = twin.under(each.config.raw)
             elif name in begun:

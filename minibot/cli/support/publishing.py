@@ -14,6 +14,7 @@ from minibot.report.figures import long_duration
 from minibot.runtime.paths import shown_path
 
 if TYPE_CHECKING:
+    from minibot.backtest.report.drawn_sections import DrawnSections
     from minibot.backtest.report.review import Review
     from minibot.events.model import JsonObject
 
@@ -38,7 +39,10 @@ def add_output_flags(command: argparse.ArgumentParser) -> None:
 
 
 def publish(
-    arguments: argparse.Namespace, document: JsonObject, reviews: Mapping[str, Review]
+    arguments: argparse.Namespace,
+    document: JsonObject,
+    reviews: Mapping[str, Review],
+    drawn: DrawnSections | None,
 ) -> int:
     """Show a backtest and keep it; 0, or 1 where risk stopped it.
 
@@ -46,6 +50,7 @@ def publish(
         arguments: Arguments with the flags of `add_output_flags`.
         document: The document of the reviews.
         reviews: The reviews by fill assumption, the profile's own first.
+        drawn: The sections drawn of the first review; None to keep neither result nor page.
     """
     # Imported here because `--help` needs none of it.
     from minibot.backtest.report import store, tables
@@ -53,13 +58,12 @@ def publish(
     result = next(iter(reviews.values())).result
     lines = [*tables.lines(document, arguments.breakdown), ""]
     places = {}
-    if arguments.keep:
+    if drawn is not None:
         # Imported here because only a page needs it.
-        from minibot.backtest.report.kept_charts import charts_document
         from minibot.backtest.report.page import page
 
-        charts = charts_document(next(iter(reviews.values())))
-        folder = store.keep(document, page(reviews, document), var_of(arguments), charts)
+        text = page(reviews, document, drawn)
+        folder = store.keep(document, text, var_of(arguments), drawn.charts)
         places = {"folder": str(folder), "page": str(folder / store.PAGE_FILE)}
         lines.append(f"kept    {shown_path(folder / store.PAGE_FILE)}")
     lines.append(f"digest  {result.digest}; market walked in {result.elapsed_s:.1f} s")
