@@ -117,7 +117,7 @@ def inspect_trades(path: Path, treatment: Treatment, *, symbol: str = "") -> Tic
     if not (len(table) or table.blanks or report.troubles):
         raise _no_row(path)
     _treat(table, treatment)
-    _sum_up(table)
+    sum_up(table)
     return table
 
 
@@ -145,7 +145,7 @@ def table_of_ticks(path: Path, symbol: str, ticks: Iterable[tuple[MarketTick, in
                         "Leave that symbol out.",
                     ) from error
     table = TickColumns(symbol, columns, DataReport(path, TICKS, symbol))
-    _sum_up(table)
+    sum_up(table)
     return table
 
 
@@ -289,7 +289,8 @@ def _take(table: TickColumns, rows: list[int]) -> None:
         table.columns[name] = array(values.typecode, [values[row] for row in rows])
 
 
-def _sum_up(table: TickColumns) -> None:
+def sum_up(table: TickColumns) -> None:
+    """Fill rows, span and increments of a table's report from its columns."""
     report, columns = table.report, table.columns
     report.rows = len(table)
     if not report.rows:
@@ -327,5 +328,5 @@ def joined(tables: Sequence[TickColumns], treatment: Treatment) -> TickColumns:
     found_again = {GAPS} if treatment.zero_volume == "drop" else {GAPS, ZERO_VOLUME}
     for table in ordered:
         report.take_over(table.report, *found_again)
-    _sum_up(whole)
+    sum_up(whole)
     return whole

@@ -15,7 +15,7 @@ from minibot.backtest.driver import run_backtest
 from minibot.backtest.sources.source_spec import open_market
 from minibot.backtest.sources.span import ALL, Span
 from minibot.data.convert import write_ticks
-from minibot.data.ticks import TICK_COLUMNS, TICKS, TRADE_COLUMNS, TRADES, TickColumns, _sum_up
+from minibot.data.ticks import TICK_COLUMNS, TICKS, TRADE_COLUMNS, TRADES, TickColumns, sum_up
 from minibot.data.treatment import DataReport, Treatment
 from minibot.engine import price_charts as drawing
 from minibot.engine import row_charts, tick_bars
@@ -61,7 +61,7 @@ def word_of(folder: Path, table: dict[str, Any], kind: str = TICKS) -> str:
         for name in names
     }
     stored = TickColumns(SYMBOL, arrays, DataReport(folder / "made", kind, SYMBOL))
-    _sum_up(stored)
+    sum_up(stored)
     write_ticks(stored, folder, Treatment())
     return f"columns:{folder}"
 

@@ -850,6 +850,14 @@ def test_book_counts_what_is_taken_of_a_touch_to_the_last_unit() -> None:
     ]
 
 
+def test_touch_without_a_tick_shows_nothing_and_nothing_is_taken() -> None:
+    """Every amount of a fresh touch is zero."""
+    amounts = {"bid", "bid_qty", "bid_taken", "ask", "ask_qty", "ask_taken"}
+    state = Touch().to_json()
+
+    assert {state[name] for name in amounts} == {"0.00000000"}
+
+
 @pytest.mark.parametrize(("bid", "ask", "mark"), [(1, 1, 1), (0, 1, 0), (2, 1, 0)])
 def test_touch_of_the_smallest_prices_is_the_same_after_a_restart(
     bid: int, ask: int, mark: int

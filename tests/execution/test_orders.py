@@ -155,6 +155,15 @@ def test_replacement_on_its_way_acts_at_the_worse_levels_that_both_have(
     assert (follower.early_ts, follower.early_stop, follower.early_target) == early
 
 
+def test_replaced_order_acts_from_the_moment_at_which_it_is_due() -> None:
+    """A trade in the millisecond before does not trigger it; one in that millisecond does."""
+    follower = order(OrderState.ACCEPTED, stop=95, intent_ts=1)
+    follower.take_over(order(OrderState.ACCEPTED, stop=90))
+    assert follower.early_ts == 2
+
+    assert [follower.is_reached_early(90, ts) for ts in (1, 2, 3)] == [False, True, True]
+
+
 def test_order_survives_its_text_form() -> None:
     """An order restored from its text equals the original."""
     partly = order(OrderState.ACCEPTED)

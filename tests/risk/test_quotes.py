@@ -553,6 +553,20 @@ def test_sell_signal_at_its_largest_age_withdraws_the_entry() -> None:
     assert one.execution.orders == []
 
 
+def test_quote_whose_cancel_is_on_its_way_is_not_withdrawn_again() -> None:
+    """The bid rises further before the executor has answered: one order_cancel is enough."""
+    one = quoted()
+    one.with_risk = False
+    told = []
+    for number, bid in enumerate(("100.09", "100.19")):
+        moved(one, bid)
+        ((_, tick),) = [item for item in one.log if item[1].ts == one.ts]
+        messages = one.risk.process(tick, 9 + number, one.ts) or []
+        told.append([message.action for message in messages if hasattr(message, "action")])
+
+    assert told == [["WITHDRAW"], []]
+
+
 def test_sell_signal_while_a_cancel_is_on_its_way_ends_the_entry() -> None:
     """A quote that was cancelled to follow the bid is not sent again after a SELL."""
     one = quoted(risk__maker_end="take")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from minibot.engine.decision_record import DecisionRecord
+from minibot.engine.row_run import RowRun
 from minibot.engine.walked_bars import WalkedBars
 from minibot.engine.walked_portfolio import WalkedPortfolio
+from minibot.risk.core import RiskCore
 from minibot.risk.plan_reports import PlanReports
 from tools.drawn_backtests.__main__ import main
 
@@ -15,9 +17,12 @@ pytestmark = pytest.mark.campaign
 SEED = ("--seed", "6")
 
 
-def test_drawn_backtests_give_the_same_in_all_ways(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("market", ["bars", "ticks"])
+def test_drawn_backtests_give_the_same_in_all_ways(
+    market: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The last line counts them and their fills, and no difference."""
-    assert main(["--count", "8", *SEED]) == 0
+    assert main(["--count", "8", *SEED, "--market", market]) == 0
 
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.startswith("8 backtests, ")
@@ -26,15 +31,18 @@ def test_drawn_backtests_give_the_same_in_all_ways(capsys: pytest.CaptureFixture
 
 
 @pytest.mark.parametrize(
-    ("cls", "method", "number", "differing"),
+    ("market", "cls", "method", "number", "differing"),
     [
-        (WalkedPortfolio, "on_mid", 6, "equity, performance"),
-        (WalkedBars, "settle", 4, "equity, performance"),
-        (DecisionRecord, "_log", 4, "review, figures, figures"),
-        (PlanReports, "restore", 6, "restarts, state of risk_role"),
+        ("bars", WalkedPortfolio, "on_mid", 6, "equity, performance"),
+        ("bars", WalkedBars, "settle", 4, "equity, performance"),
+        ("bars", DecisionRecord, "_log", 4, "review, figures, figures"),
+        ("bars", PlanReports, "restore", 6, "restarts, state of risk_role"),
+        ("ticks", RowRun, "on_message", 5, "equity, performance"),
+        ("ticks", RiskCore, "skip_to", 5, "derived, digest, equity, performance, states"),
     ],
 )
 def test_way_that_is_broken_is_named(
+    market: str,
     cls: type,
     method: str,
     number: int,
@@ -45,6 +53,6 @@ def test_way_that_is_broken_is_named(
     """Steps that do nothing change figures or states; the line says which backtest shows it."""
     monkeypatch.setattr(cls, method, lambda *_: None)
 
-    assert main([*SEED, "--number", str(number)]) == 1
+    assert main([*SEED, "--number", str(number), "--market", market]) == 1
 
     assert f"seed 6, number {number}: {differing}" in capsys.readouterr().out.splitlines()

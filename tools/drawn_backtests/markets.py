@@ -57,11 +57,8 @@ def _config(rng: random.Random) -> Config:
     own, trend = rng.sample(INTERVALS, 2)
     raw["market"]["bar_intervals"] = sorted({own, trend, *raw["market"]["bar_intervals"]} - {"1s"})
     raw["strategy"] |= {"bar_interval": own, "trend_interval": trend}
-    if rng.random() < 0.9:
-        raw["market"]["book_depth"] = False
-        risk = raw["risk"]
-        raw["risk"] = {key: risk[key] for key in risk if not key.startswith(GATES)}
-    keys = _strategy(rng, rng.choice(STRATEGIES)) | _times(rng)
+    leave_gates_out(rng, raw)
+    keys = strategy_keys(rng, rng.choice(STRATEGIES)) | _times(rng)
     # What is short beside a bar would leave most entries unfilled, as would a lack of edge.
     for key in ("maker_patience_market_ms", "late_fill_market_ms"):
         if raw["risk"].get(key) is not None and rng.random() < 0.7:
@@ -71,7 +68,16 @@ def _config(rng: random.Random) -> Config:
     return config_with(raw, [f"{name}={json.dumps(value)}" for name, value in keys.items()])
 
 
-def _strategy(rng: random.Random, name: str) -> JsonObject:
+def leave_gates_out(rng: random.Random, raw: JsonObject) -> None:
+    """Leave `GATES` out of nine profiles of ten."""
+    if rng.random() < 0.9:
+        raw["market"]["book_depth"] = False
+        risk = raw["risk"]
+        raw["risk"] = {key: risk[key] for key in risk if not key.startswith(GATES)}
+
+
+def strategy_keys(rng: random.Random, name: str) -> JsonObject:
+    """Return a strategy's name and drawn parameters, by the keys of a profile."""
     keys: JsonObject = {"strategy.name": name}
     if name == "wild":
         keys["strategy.folder"] = str(Path(__file__).parent)
