@@ -67,6 +67,21 @@ def test_tables_fit_a_hundred_columns_and_the_page_is_whole(name: str) -> None:
     assert not re.search(r"\bnan\b|\binf\b|None", text.split("</style>")[1])
 
 
+def test_close_up_of_a_day_also_marks_the_exit_of_a_trade_of_the_day_before() -> None:
+    """It counts the trades that were opened in the day, and marks the exits of both days'."""
+    overnight = WON._replace(opened=20 * HOUR, closed=DAY + 2 * HOUR)
+    next_day = WON._replace(opened=DAY + 5 * HOUR, closed=DAY + 6 * HOUR)
+    prices = DrawnSections.of(Review.of(made([overnight, next_day], days=2))).prices
+
+    second = prices.split("day of 2025-01-02")[1]
+    marks = {kind: re.findall(rf'class="{kind}" d="([^"]*)"', second) for kind in ("entry", "won")}
+
+    assert second.startswith(": 1 trade<")
+    # The picture is drawn wide and narrow.
+    assert [path.count("M") for path in marks["entry"]] == [1, 1]
+    assert [path.count("M") for path in marks["won"]] == [2, 2]
+
+
 @pytest.mark.slow
 def test_page_of_six_months_and_five_thousand_trades_is_small_and_complete() -> None:
     """A page of five thousand trades is under two megabytes and says what it leaves out."""
