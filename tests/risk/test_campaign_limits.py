@@ -341,9 +341,15 @@ def test_derisk_keeps_nothing_that_its_stop_could_not_sell() -> None:
     assert [fill[:2] for fill in traded(one)] == [("BUY", "0.212"), ("SELL", "0.212")]
 
 
+@pytest.mark.parametrize("least", [{"qty_min": "5"}, {"notional_min": "370"}])
 @pytest.mark.parametrize(("exits_at", "hard"), [("role", 2), ("venue", 3)])
-def test_part_is_all_where_new_filters_make_the_rest_too_small(exits_at: str, hard: int) -> None:
-    """A part of 6 of 10 waits for the order rate; by then the venue takes no less than 5."""
+def test_part_is_all_where_new_filters_make_the_rest_too_small(
+    exits_at: str, hard: int, least: dict[str, str]
+) -> None:
+    """A part of 6 of 10 waits for the order rate; by then the venue takes no less than 5.
+
+    Or no less than 370 in quote: the rest of 4 is worth 380 at the bid, and 360 at its hard stop.
+    """
     one = desk(
         risk__recovery=[["500", "de-risk"]],
         risk__recovery_part_percent=60,
@@ -353,7 +359,7 @@ def test_part_is_all_where_new_filters_make_the_rest_too_small(exits_at: str, ha
     )
     one.buy()
     one.tick("95", "95", trade="95")
-    one.put("market_ticks", instrument(qty_min="5"))
+    one.put("market_ticks", instrument(**least))
     one.tick("95", "95", after_ms=70_000, trade="95")
     one.tick("95", "95", trade="95")
 

@@ -205,14 +205,15 @@ def test_symbols_whose_bars_come_one_behind_the_other_are_compared_by_time() -> 
     assert check_text(events[0], "correlation") == "0.9820 / 0.9819"
 
 
-def test_bar_that_comes_behind_the_other_symbols_counts_at_once() -> None:
-    """The newest bar of ETHUSDT waits for that of BTCUSDT; with both the correlation moves."""
+@pytest.mark.parametrize("order", [(OTHER, SYMBOL), (SYMBOL, OTHER)])
+def test_bar_that_comes_behind_the_other_symbols_counts_at_once(order: tuple[str, str]) -> None:
+    """The newest bar of one symbol waits for the other's; with both the correlation moves."""
     made = desk(**CORRELATED)
     bars(made, BTCUSDT=UP_DOWN, ETHUSDT=ALIKE)
     bought(made, OTHER)
     symbols = made.risk._state.returns.symbols
     shown = []
-    for symbol in (OTHER, SYMBOL):
+    for symbol in order:
         bar(made, symbol, symbols[symbol].closed_ts, "5000")
         made.ts = symbols[symbol].closed_ts
         made.tick(**FLAT, after_ms=0)

@@ -830,6 +830,20 @@ def test_hard_limit_passed_behind_the_late_fill_of_a_quote_stops_the_run() -> No
     assert [stop_in(message) for message in messages] == ["RISK_LIMIT"]
 
 
+def test_plan_is_told_behind_the_late_fill_of_a_quote_that_goes_on() -> None:
+    """The rest is quoted again, and then the position that the fill opened has its plan."""
+    one = quoted(risk__hard_stop_bps="500")
+    one.with_risk = False
+    (late,) = [e for e in one.tick("99.97", "99.99", ask_qty="4") if isinstance(e.payload, Fill)]
+    one.with_risk = True
+    moved(one)
+
+    messages = one.risk.process(late, 1, one.ts) or []
+
+    kinds = [message.payload().TYPE for message in messages]
+    assert kinds == ["risk_action", "order_intent", "position_plan"]
+
+
 # --- restarts -------------------------------------------------------------------------------------
 
 
