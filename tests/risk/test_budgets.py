@@ -318,3 +318,13 @@ def test_purchase_beyond_a_hard_notional_leaves_no_room() -> None:
     assert actions(events) == [("ALLOW", "allowed")]
     assert actions(stopped) == [("STOP", "RISK_LIMIT")]
     assert desk.risk.quiet_range(SYMBOL, desk.ts) is None
+
+
+def test_orders_of_more_than_a_minute_ago_are_forgotten() -> None:
+    """A night of many orders keeps the times of one minute, in its state as well."""
+    budgets = budgets_at(1000 * UNIT)
+    times = [START + 20_000 * number for number in range(30)]
+    for now in times:
+        budgets.on_order(now, budgets.orders(now))
+
+    assert budgets.state()["order_times"] == times[-3:]
