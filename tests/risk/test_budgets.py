@@ -130,6 +130,20 @@ def test_night_beyond_midnight_leaves_the_day_its_own_beginning() -> None:
     assert asked(desk, START + 2 * DAY_MS + 200) == whole
 
 
+def test_order_result_of_the_first_millisecond_begins_the_day() -> None:
+    """What comes first at midnight sharp ends the day before, also a result."""
+    midnight = (START // DAY_MS + 1) * DAY_MS
+    desk = Desk(config(), ts=midnight - 5_000).ready()
+    desk.tick("99.99", "100.01")
+    desk.signal("BUY")
+    desk.tick("99.99", "100.01")
+    *_, result = desk.events("order_results")
+
+    desk.risk.process(result, 99, midnight)
+
+    assert desk.risk.state()["budgets"]["day"] == midnight // DAY_MS
+
+
 def test_restart_within_a_later_night_changes_no_byte_and_no_answer() -> None:
     """Purchases of earlier nights are remembered: none of them counts in the night of now."""
     desk = nights(risk__night_notional_soft="1000", risk__night_notional_pace=100)
