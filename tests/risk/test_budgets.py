@@ -131,7 +131,7 @@ def test_night_beyond_midnight_leaves_the_day_its_own_beginning() -> None:
 
 
 def test_order_result_of_the_first_millisecond_begins_the_day() -> None:
-    """What comes first at midnight sharp ends the day before, also a result."""
+    """A result that is the first input at midnight sharp ends the day before."""
     midnight = (START // DAY_MS + 1) * DAY_MS
     desk = Desk(config(), ts=midnight - 5_000).ready()
     desk.tick("99.99", "100.01")
