@@ -23,6 +23,7 @@ import sys
 import sysconfig
 import time
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -102,6 +103,7 @@ COUNTING: Final = ("-fprofile-generate={folder}", "-fprofile-update=single")
 # Code that the training run never reached is compiled as usual, not for size. With counts, the
 # compiler may warn about a path that it did not see before.
 BY_COUNTS: Final = ("-fprofile-use={folder}", "-fprofile-partial-training", "-Wno-error")
+PACKAGES: Final = ("mypyc", "setuptools")
 COMPILE_S_MAX: Final = 1800.0
 TRAINING_S_MAX: Final = 300.0
 
@@ -119,7 +121,15 @@ def sources() -> list[str]:
 
 
 def missing() -> str | None:
-    """Return which part of a compiler is missing here, or None."""
+    """Return which package or part of a compiler is missing here, or None."""
+    for package in PACKAGES:
+        if find_spec(package) is None:
+            return f"the package {package} (python3 tools/with_env.py -m tools.compile installs it)"
+    return missing_of_system()
+
+
+def missing_of_system() -> str | None:
+    """Return which part of a C compiler is missing here, or None."""
     compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
     if os.name != "nt" and shutil.which(compiler) is None:
         return f"a C compiler ({compiler}; Debian: gcc libc6-dev)"

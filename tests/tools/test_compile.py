@@ -13,10 +13,24 @@ from pathlib import Path
 import pytest
 
 from minibot import compiled
+from minibot.features.lossless import float_text
 from tools import compile as builder
 from tools import training
 
 PROJECT = Path(__file__).resolve().parents[2]
+NOT_HERE = builder.missing_of_system()
+LOSSLESS = "minibot/features/lossless.py"
+USE = """
+import sys
+from pathlib import Path
+
+from minibot import compiled
+
+compiled.take_into_use(Path(sys.argv[1]))
+from minibot.features import lossless
+
+print(lossless.__file__, lossless.float_text(0.1))
+"""
 
 
 def test_compiled_modules_stand_and_none_is_a_role() -> None:
@@ -81,6 +95,40 @@ def test_compiler_that_is_missing_is_named(
 
     assert builder.main([]) == 2
     assert "gcc" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("package", builder.PACKAGES)
+def test_package_that_is_missing_is_named(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package that compiling needs is named with the command that installs it."""
+    monkeypatch.setattr(builder, "find_spec", lambda name: None if name == package else name)
+
+    told = builder.missing()
+
+    assert told is not None
+    assert package in told
+    assert "tools/with_env.py" in told
+
+
+@pytest.mark.process
+@pytest.mark.skipif(NOT_HERE is not None, reason=f"needs {NOT_HERE}")
+def test_module_is_compiled_and_taken_into_use(tmp_path: Path) -> None:
+    """The environment of the lock files compiles a module, which is then used instead."""
+    build = [sys.executable, "-m", "tools.compile", "--into", str(tmp_path), LOSSLESS]
+    done = subprocess.run(build, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+    used = subprocess.run(
+        [sys.executable, "-c", USE, str(tmp_path)],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert used.returncode == 0, used.stderr
+    file, _, text = used.stdout.strip().partition(" ")
+    assert Path(file).is_relative_to(tmp_path)
+    assert text == float_text(0.1)
 
 
 @pytest.mark.process
