@@ -74,7 +74,12 @@ def _market(rng: random.Random) -> JsonObject:
         "execution.tick_age_ms_max": 60_000,
     }
     # Without closed trades Kelly's share is the least, with which most orders are too small.
-    return keys | ({"risk.sizing": "share"} if rng.random() < 0.7 else {})
+    if rng.random() < 0.7:
+        keys["risk.sizing"] = "share"
+    # What a few fees cost: risk stops such a night.
+    if rng.random() < 0.2:
+        keys |= {"risk.drawdown_bps_soft": 1, "risk.drawdown_bps_hard": 2}
+    return keys
 
 
 def play(seed: int, number: int, var: Path) -> tuple[int, list[str]]:
