@@ -83,8 +83,8 @@ def offer(walked_s: float) -> str:
     if stale(build_folder()) is None:
         return f"{SWITCH}=1 takes the compiled cores: about {saved_s:.0f} s less"
     return (
-        f"compiled cores would take about {saved_s:.0f} s less: python -m tools.compile, once for "
-        f"these sources, some 160 s of CPU and a C compiler; then {SWITCH}=1"
+        f"compiled cores would take about {saved_s:.0f} s less: python -m tools.compile --quick, "
+        f"once for these sources, some ten minutes of CPU and a C compiler; then {SWITCH}=1"
     )
 
 

@@ -25,7 +25,7 @@ def test_offer_names_gain_cost_and_command_above_ten_seconds() -> None:
     assert compiled.offer(20.0) == ""
     assert "30 s" in text
     assert "python -m tools.compile" in text
-    assert "160 s of CPU" in text
+    assert "ten minutes of CPU" in text
 
 
 def test_offer_of_a_build_that_stands_names_its_switch(monkeypatch: pytest.MonkeyPatch) -> None:
