@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableSequence, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, MutableSequence, Sequence
+from copy import copy
+from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import Any, Final, NamedTuple
 
@@ -15,6 +16,8 @@ from minibot.events.model import BLOCK, Event, JsonObject, OrderResult, RiskActi
 
 # These events come from no process, but every event needs the field.
 NO_CMDLINE: Final = "0" * 64
+WITHHELD: Final = "performance"
+"""Field of a result that is not sent to another process."""
 
 
 class Derived(NamedTuple):
@@ -104,7 +107,8 @@ class BacktestResult:
         prices: Candles for the chart, by symbol.
         closes: By symbol, the first and the last close of the span in hundred-millionths of quote;
             for ticks the first and the last price.
-        performance: Exact equity, drawdown and round trips, as in a night.
+        performance: Exact equity, drawdown and round trips, as in a night; missing in a copy and
+            in a result from another process.
         lines: Lines that the strategy plotted, with their times, by symbol and name; empty without
             a page.
         stop: Reason code if risk stopped the run, else empty.
@@ -129,8 +133,27 @@ class BacktestResult:
     assumptions: tuple[str, ...] = ()
     entered_at_low: int = 0
     elapsed_s: float = 0.0
+    _start: int | None = field(default=None, init=False, repr=False, compare=False)
     _digest: str = field(default="", init=False, repr=False, compare=False)
     _log: SignalLog | None = field(default=None, init=False, repr=False, compare=False)
+
+    def __getstate__(self) -> JsonObject:
+        """Return the fields for a copy or another process: all but `performance`.
+
+        Where modules are compiled, its object can be neither copied nor restored elsewhere.
+        """
+        state = {one.name: getattr(self, one.name) for one in fields(self) if one.name != WITHHELD}
+        return state | {"_start": self.equity_start}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        """Set the fields that `__getstate__` returned; `performance` stays missing."""
+        for name, value in state.items():
+            setattr(self, name, value)
+
+    @property
+    def equity_start(self) -> int:
+        """Equity at the start, hundred-millionths of quote."""
+        return self.performance.equity_start if self._start is None else self._start
 
     @property
     def equity_columns(self) -> EquityColumns:
@@ -178,11 +201,12 @@ class BacktestResult:
     def under(self, config: JsonObject) -> BacktestResult:
         """Return the same result for another profile with the same decisions, without events.
 
-        Its `log` is empty unless this result's log was read or set before.
+        Its `log` is empty unless this result's log was read or set before. It is a copy, and has no
+        `performance`.
         """
-        other = replace(self, config=config, derived=[])
-        other._digest = self.digest
-        other._log = self._log
+        digest = self.digest
+        other = copy(self)
+        other.config, other.derived, other._digest = config, [], digest
         return other
 
     def forget_events(self) -> str:

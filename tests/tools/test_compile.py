@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
+import pickle
 import subprocess
 import sys
 import sysconfig
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from minibot import compiled
+from minibot.backtest.search.assumptions import review_of
+from minibot.backtest.search.backtest_job import Job
 from minibot.features.lossless import float_text
+from minibot.runtime.configuration.config import load_config
 from tools import compile as builder
 from tools import training
 
@@ -151,6 +157,33 @@ def test_profile_is_asked_of_gcc_alone(
     monkeypatch.setattr(sysconfig, "get_config_var", lambda name: f"{compiler} -pthread")
 
     assert builder.counts_ways() is is_counting
+
+
+class Restorer(pickle.Unpickler):
+    """Unpickler that notes the modules of all classes and functions."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(io.BytesIO(data))
+        self.modules: set[str] = set()
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Note the module of a class or function."""
+        self.modules.add(module)
+        return super().find_class(module, name)
+
+
+def test_result_of_a_worker_holds_no_object_of_a_compiled_module() -> None:
+    """A compiled object could not be restored, so a review crosses to its reader without any."""
+    job = Job(("tape:demo",), load_config("config/nore-demo.v1.json").raw)
+    review = review_of(job)
+
+    restorer = Restorer(pickle.dumps(review))
+    restored = restorer.load()
+
+    names = {name.removesuffix(".py").replace("/", ".") for name in builder.sources()}
+    assert restorer.modules & names == set()
+    assert restored.figures == review.figures
+    assert restored.result.equity_start == review.result.performance.equity_start > 0
 
 
 def test_training_runs_every_core() -> None:

@@ -155,17 +155,17 @@ def perturbed(source: MarketSource, change: Perturbation) -> MarketSource:
     """
     if isinstance(source, Merged):
         return Merged([perturbed(part, change) for part in source.sources])
+    if isinstance(source, BarSource):
+        series, step = source.series, parse_amount(source.series.price_increment)
+        return source.over(
+            replace(series, candles=lambda: change.candles(series.symbol, step, series.candles()))
+        )
     twin = copy(source)
     if isinstance(twin, Part):
         twin.source = perturbed(twin.source, change)
     elif isinstance(twin, Fed):
         # Values of feeds stay as they are, and those up to the moment come in any case.
         twin.source, twin.until_ts = perturbed(twin.source, change), change.ts
-    elif isinstance(twin, BarSource):
-        series, step = twin.series, parse_amount(twin.series.price_increment)
-        twin.series = replace(
-            series, candles=lambda: change.candles(series.symbol, step, series.candles())
-        )
     elif isinstance(twin, FrameSource):
         twin.source = _AlteredFrames(twin.source, change)
     elif isinstance(twin, TickSource):

@@ -21,7 +21,7 @@ FEW: Final = 10
 def equity_curve(result: BacktestResult) -> list[Point]:
     """Return the equity curve with its lows and drawdowns, a few hundred points."""
     curve = EquityCurve()
-    high = equity = result.performance.equity_start
+    high = equity = result.equity_start
     curve.add(result.from_ts, equity, high)
     for ts, equity in zip(*result.equity_columns, strict=True):
         if equity > high:
@@ -49,7 +49,7 @@ def _at(result: BacktestResult, times: Iterable[int]) -> Iterator[int]:
     known, amounts = result.equity_columns
     for ts in times:
         at = bisect_right(known, ts)
-        yield amounts[at - 1] if at else result.performance.equity_start
+        yield amounts[at - 1] if at else result.equity_start
 
 
 def named_values(result: BacktestResult, symbol: str, count: int) -> dict[str, list[Named]]:

@@ -79,7 +79,7 @@ def _steps(result: BacktestResult) -> Iterator[Held]:
     cost = {symbol: each.value for symbol, each in carried.items()}
     paid_in_base: set[str] = set()
     times, amounts = result.equity_columns
-    at, equity = 0, result.performance.equity_start
+    at, equity = 0, result.equity_start
     yield Held(result.from_ts, sum(cost.values()) / equity if equity > 0 else 0.0)
     for event in result.of("fills"):
         fill = event.payload

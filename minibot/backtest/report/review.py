@@ -47,7 +47,7 @@ class Review:
     def of(cls, result: BacktestResult) -> Review:
         """Return the review of a result."""
         trades = tuple(trades_of(result))
-        start, from_ts = result.performance.equity_start, result.from_ts
+        start, from_ts = result.equity_start, result.from_ts
         equity = result.equity_columns
         series = {
             kind: tuple(periods(equity, start, from_ts, kind)) for kind in (HOUR, *BREAKDOWNS)

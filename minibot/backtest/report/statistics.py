@@ -144,7 +144,7 @@ def figures_of(
 def market_of(result: BacktestResult) -> MarketChange:
     """Return the market change over a result's span, with buy-and-hold of its starting equity."""
     fee_bps = str(result.config["execution"]["taker_fee_bps"])
-    return MarketChange(result.closes, result.performance.equity_start, fee_bps)
+    return MarketChange(result.closes, result.equity_start, fee_bps)
 
 
 def market_figures(market: MarketChange) -> JsonObject:
@@ -160,7 +160,7 @@ def market_figures(market: MarketChange) -> JsonObject:
 
 def _money(result: BacktestResult) -> JsonObject:
     figures = result.performance.to_json()
-    start = result.performance.equity_start
+    start = result.equity_start
     before = Decimal(figures["pnl"]) + Decimal(figures["fees"])
     return {
         "pnl": figures["pnl"],

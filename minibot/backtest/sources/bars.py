@@ -51,6 +51,7 @@ class BarSource:
     """
 
     def __init__(self, series: BarSeries, config: Config, span: Span = ALL) -> None:
+        self._given = config, span
         self.name = series.name
         self.symbols: tuple[str, ...] = (series.symbol,)
         self.origin_ms = max(span.from_ms or 0, series.first_ts)
@@ -73,6 +74,10 @@ class BarSource:
             first_ts = next_open(series.interval, first_ts)
         if self._end_ts <= first_ts:
             raise self._nothing()
+
+    def over(self, series: BarSeries) -> BarSource:
+        """Return the same source over another series; a compiled object cannot be copied."""
+        return BarSource(series, *self._given)
 
     def _rules(self) -> Instrument:
         series = self.series
