@@ -116,6 +116,7 @@ def test_package_that_is_missing_is_named(package: str, monkeypatch: pytest.Monk
 
 
 @pytest.mark.process
+@pytest.mark.skipif(os.name == "nt", reason="needs a C compiler, which Windows lacks at first")
 @pytest.mark.skipif(NOT_HERE is not None, reason=f"needs {NOT_HERE}")
 def test_module_is_compiled_and_taken_into_use(tmp_path: Path) -> None:
     """The environment of the lock files compiles a module, which is then used instead."""
