@@ -43,7 +43,7 @@ class Workers:
         jobs: Number of workers; with 1 there is none, and this process does the work.
 
     Raises:
-        Refusal: A worker died, for example for lack of memory.
+        Refusal: A worker died, for example for lack of memory, or its result cannot be read.
     """
 
     def __init__(self, jobs: int) -> None:
@@ -95,23 +95,29 @@ class Workers:
             while waiting:
                 yield waiting.popleft().result()
         except BrokenProcessPool as error:
-            raise _died() from error
+            raise _refusal(error) from error
 
 
 def result_of(future: Future[Result]) -> Result:
     """Return the result of a task that was begun in another process.
 
     Raises:
-        Refusal: Its worker died, for example for lack of memory.
+        Refusal: Its worker died, for example for lack of memory, or its result cannot be read.
     """
     try:
         return future.result()
     except BrokenProcessPool as error:
-        raise _died() from error
+        raise _refusal(error) from error
 
 
-def _died() -> Refusal:
-    return Refusal("a worker process died, perhaps for lack of memory.", "Try again with --jobs 1.")
+def _refusal(error: BrokenProcessPool) -> Refusal:
+    """Refuse in words; a pool that broke on an unreadable result names the error as its cause."""
+    told = [line for line in str(error.__cause__ or "").splitlines() if line.strip("'")]
+    if told:
+        what = f"the result of a worker process could not be read: {told[-1]}."
+    else:
+        what = "a worker process died, perhaps for lack of memory."
+    return Refusal(what, "Try again with --jobs 1.")
 
 
 def in_parallel(
@@ -125,7 +131,7 @@ def in_parallel(
         jobs: Number of processes; with one, or with one task, this process does the work.
 
     Raises:
-        Refusal: A worker died, for example for lack of memory.
+        Refusal: A worker died, for example for lack of memory, or its result cannot be read.
     """
     with Workers(min(jobs, len(tasks))) as workers:
         yield from workers.results(work, tasks)
