@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -144,6 +146,44 @@ def test_workers_that_are_left_in_the_middle_of_a_task_are_ended() -> None:
     results.close()
 
     wait_until(lambda: not any(is_at_work(worker) for worker in workers), "no worker is left")
+
+
+class Unreadable:
+    """Result that another process cannot restore."""
+
+    def __init__(self, needed: int) -> None:
+        """Take an argument that pickle does not keep."""
+        self.needed = needed
+
+    def __reduce__(self) -> tuple[type[Unreadable], tuple[()]]:
+        """Restore without the argument, which fails."""
+        return Unreadable, ()
+
+
+def unreadable(_: int) -> Unreadable:
+    """Return a result that cannot be restored."""
+    return Unreadable(1)
+
+
+def killed(_: int) -> None:
+    """End this process at once."""
+    os._exit(9)
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("work", "told"),
+    [
+        (killed, "a worker process died, perhaps for lack of memory"),
+        (unreadable, "the result of a worker process could not be read: TypeError: .*'needed'"),
+    ],
+)
+def test_refusal_of_a_broken_pool_names_its_cause(work: Callable[[int], Any], told: str) -> None:
+    """Broken pools end in a refusal that tells a dead worker from an unreadable result."""
+    with pytest.raises(Refusal, match=told) as refused:
+        list(in_parallel(work, [0, 1], 2))
+
+    assert "--jobs 1" in str(refused.value.remedy)
 
 
 def test_one_process_needs_no_other() -> None:
@@ -537,11 +577,14 @@ def test_warm_up_that_moves_no_wish_is_enough(job: Job, tmp_path: Path) -> None:
 
 
 def test_source_without_history_is_refused_with_what_to_do(job: Job) -> None:
-    """A source without history is refused, with what to do."""
-    with pytest.raises(Refusal, match="history") as refused:
-        check_warmup(job, 1)
+    """A source without history is refused before any backtest, with what to do."""
+    told: list[tuple[int, int]] = []
+
+    with pytest.raises(Refusal, match="nothing can be varied") as refused:
+        check_warmup(job, 1, lambda *done: told.append(done))
 
     assert "--timerange" in refused.value.remedy
+    assert told == []
 
 
 def test_warm_up_is_not_called_enough_where_nothing_longer_was_tried(job: Job) -> None:

@@ -23,7 +23,7 @@ from minibot.engine.lockstep import fresh_cores
 from minibot.engine.market_source import NOBODY, MarketSource, Root, Watch
 from minibot.engine.worker_pool import in_parallel
 from minibot.events.intervals import WarmupBars, warmup_of
-from minibot.events.model import BUY, Bar, JsonObject
+from minibot.events.model import BUY, Bar, Beat, JsonObject, MarketTick, PriceMark
 from minibot.events.names import STRATEGY_ROLE
 from minibot.kernel.errors import Refusal
 from minibot.strategies.core import StrategyCore
@@ -152,24 +152,13 @@ def check_warmup(job: Job, jobs: int, on_done: OnDone = lambda done, whole: None
     # By the whole table: if one number is at its limit, the others still change.
     lengths = list(dict.fromkeys(_text(_scaled(warmup, factor)) for factor in FACTORS))
     own = lengths.index(_text(warmup))
-    found: list[Readings] = []
     tasks = [job.changed(f"{KEY}={tried}") for tried in lengths]
+    _refuse_what_cannot_vary(tasks, own)
+    found: list[Readings] = []
     for readings in in_parallel(read_off, tasks, jobs):
         found.append(readings)
         on_done(len(found), len(tasks))
-    if len({readings.history_bars for readings in found}) == 1:
-        raise Refusal(
-            f"{', '.join(job.words)}: has {found[0].history_bars} bars of history, "
-            "whatever the warm-up; nothing can be varied.",
-            "Give a later part of it with --timerange, or embedded.history=klines:FILE.",
-        )
     longest = found[-1]
-    if own < len(found) - 1 and found[own].history_bars == longest.history_bars:
-        raise Refusal(
-            f"{', '.join(job.words)}: has {longest.history_bars} bars of history, no more than "
-            f"the warm-up of {found[own].warmup_bars} bars takes; nothing longer could be tried.",
-            "Give a later part of it with --timerange, or embedded.history=klines:FILE.",
-        )
     if not any(each.readings for each in found):
         raise Refusal(
             f"{', '.join(job.words)}: nothing was decided; no warm-up could be compared.",
@@ -179,6 +168,41 @@ def check_warmup(job: Job, jobs: int, on_done: OnDone = lambda done, whole: None
         longest,
         tuple(_warmup(each, longest, is_own=n == own) for n, each in enumerate(found[:-1])),
     )
+
+
+def _refuse_what_cannot_vary(tasks: Sequence[Job], own: int) -> None:
+    """Refuse a source without history to vary, before minutes of backtests.
+
+    Args:
+        tasks: The backtests, from the shortest warm-up to the longest.
+        own: Index of the one with the profile's own warm-up.
+    """
+    name, longest = ", ".join(tasks[own].words), history_bars(tasks[-1])
+    remedy = "Give a later part of it with --timerange, or embedded.history=klines:FILE."
+    if history_bars(tasks[0]) == longest:
+        raise Refusal(
+            f"{name}: has {longest} bars of history, whatever the warm-up; nothing can be varied.",
+            remedy,
+        )
+    if own < len(tasks) - 1 and history_bars(tasks[own]) == longest:
+        market, interval = tasks[own].config.market, tasks[own].config.strategy.bar_interval
+        raise Refusal(
+            f"{name}: has {longest} bars of history, no more than the warm-up of "
+            f"{warmup_of(market.warmup_bars, interval)} bars takes; nothing longer could be tried.",
+            remedy,
+        )
+
+
+def history_bars(job: Job) -> int:
+    """Return the number of bars of history, over all symbols and intervals, before the market."""
+    count = 0
+    for root in job.open().roots():
+        payload = root.payload
+        if isinstance(payload, Bar) and payload.is_history:
+            count += 1
+        elif isinstance(payload, Bar | Beat | MarketTick | PriceMark):
+            break
+    return count
 
 
 def _text(warmup: WarmupBars) -> str:
