@@ -204,9 +204,12 @@ class ReportMessage(Message):
     """Report: standing of the account, plan of a position, recovery, scan or regime.
 
     Reports inform; no order follows from one, except that risk keeps the regime for its gate.
+
+    Attributes:
+        report: The content; None if a subclass writes it when it is read.
     """
 
-    report: Payload
+    report: Payload | None = None
 
     @staticmethod
     def caused_by(
@@ -228,6 +231,8 @@ class ReportMessage(Message):
         return message
 
     def _written(self) -> Payload:
+        if self.report is None:
+            raise NotImplementedError
         return self.report
 
 

@@ -18,7 +18,6 @@ from minibot.cores.messages import (
     ActionMessage,
     IntentMessage,
     Message,
-    ReportMessage,
     ResultMessage,
     SignalMessage,
 )
@@ -113,7 +112,7 @@ def _has_limit(message: Message) -> bool:
 
 
 def _is_standing(message: Message) -> bool:
-    return isinstance(message, ReportMessage) and isinstance(message.report, RiskStanding)
+    return isinstance(message.payload(), RiskStanding)
 
 
 def _written(message: Message, event_of: Callable[[Message], Event]) -> Derived:

@@ -410,11 +410,11 @@ class Protections:
 
     def listed(self, now: int) -> list[JsonObject]:
         """Return the locks in force at `now`, in the order of reason code and scope."""
-        return [
-            {"reason_code": code, "scope": scope, "until_ts": until}
-            for code in sorted(self.locks)
-            for scope, until in sorted([each for each in self.locks[code].items() if each[1] > now])
-        ]
+        return listed_locks(self.locks, now)
+
+    def locks_now(self) -> dict[str, dict[str, int]] | None:
+        """Return a copy of `locks` that later trades leave as it is; None without protections."""
+        return {code: scopes.copy() for code, scopes in self.locks.items()} if self.is_on else None
 
     # --- counting -------------------------------------------------------------------------------
 
@@ -509,6 +509,15 @@ class Protections:
         unreported = state.get("untold", {})
         self._unreported = {symbol: list(orders) for symbol, orders in unreported.items()}
         self.waiting = [Waiting.from_json(item) for item in state.get("waiting", ())]
+
+
+def listed_locks(locks: Mapping[str, Mapping[str, int]], now: int) -> list[JsonObject]:
+    """Return those of the locks that are in force at `now`, in the order of code and scope."""
+    return [
+        {"reason_code": code, "scope": scope, "until_ts": until}
+        for code in sorted(locks)
+        for scope, until in sorted([each for each in locks[code].items() if each[1] > now])
+    ]
 
 
 def _causes(trades: list[RoundTrip], lock: JsonObject) -> list[RoundTrip]:

@@ -12,13 +12,69 @@ from collections.abc import Mapping
 from typing import Any, final
 
 from minibot.cores.event_id import EventId
-from minibot.cores.messages import ReportMessage
+from minibot.cores.messages import ACTIONS, ReportMessage
 from minibot.events.decimals import format_fixed
-from minibot.events.model import JsonObject, RiskStanding
+from minibot.events.model import JsonObject, Payload, RiskStanding
 from minibot.events.money import amount_text, parse_amount
+from minibot.events.native import mypyc_attr
 from minibot.events.unit_sizes import MINUTE_MS
+from minibot.risk.headroom import Headroom
 from minibot.risk.limits import DRAWDOWN_PLACES
+from minibot.risk.protections import listed_locks
 from minibot.risk.risk_state import RiskState
+
+
+@mypyc_attr(acyclic=True)
+class StandingMessage(ReportMessage):
+    """Standing of the account at one moment, as numbers that are formatted when they are read.
+
+    Attributes:
+        account: Name of the account's state.
+        tier: Number of its tier.
+        equity: Equity in hundred-millionths.
+        high_water_mark: The account's; None without limits of an account.
+        drawdown: Its drawdown in 10**-4 bps.
+        headroom: Use of each limit.
+        locks: Copy of the protections' locks, which are listed at `now`; None without protections.
+        memory: State of the protections for the next run; None if it is not reported.
+    """
+
+    account: str
+    tier: int
+    equity: int
+    high_water_mark: int | None
+    drawdown: int
+    headroom: Headroom
+    locks: dict[str, dict[str, int]] | None
+    now: int
+    memory: JsonObject | None
+
+    def take(self, state: RiskState, *, has_memory: bool) -> None:
+        """Take the present standing."""
+        budgets, protections = state.budgets, state.protections
+        account = budgets.account
+        self.account = account.state_name
+        self.tier = account.tier
+        self.equity = budgets.equity
+        self.high_water_mark = account.high_water_mark if account.is_on else None
+        self.drawdown = account.drawdown(budgets.equity)
+        self.headroom = state.headroom(None)
+        self.locks = protections.locks_now()
+        self.now = state.now
+        self.memory = protections.state() if has_memory and protections.is_on else None
+
+    def _written(self) -> Payload:
+        mark, locks = self.high_water_mark, self.locks
+        return RiskStanding(
+            state=self.account,
+            tier=self.tier,
+            equity=amount_text(self.equity),
+            high_water_mark=None if mark is None else amount_text(mark),
+            drawdown_bps=None if mark is None else format_fixed(self.drawdown, DRAWDOWN_PLACES),
+            headroom=self.headroom.texts(),
+            locks=None if locks is None else tuple(listed_locks(locks, self.now)),
+            memory=self.memory,
+        )
 
 
 @final
@@ -74,8 +130,14 @@ class Standing:
         self.next_ts = (state.now // MINUTE_MS + 1) * MINUTE_MS
         account = state.budgets.account
         self._high_water_mark, self._tier = account.high_water_mark, account.tier
-        standing = standing_of(state, has_memory=has_memory)
-        return ReportMessage.caused_by(cause, ts, tick_seq, ordinal, standing)
+        message = StandingMessage()
+        message.place = ACTIONS
+        message.ts = ts
+        message.tick_seq = tick_seq
+        message.cause = cause
+        message.ordinal = ordinal
+        message.take(state, has_memory=has_memory)
+        return message
 
     def state(self) -> JsonObject:
         """Return the next minute and the last report's contents as canonical JSON values."""
@@ -86,23 +148,3 @@ class Standing:
         """Take over what `state` returned."""
         self.next_ts, self._tier = state["next_ts"], state["place"]
         self._high_water_mark = parse_amount(state["mark"])
-
-
-def standing_of(state: RiskState, *, has_memory: bool) -> RiskStanding:
-    """Return the present standing."""
-    budgets, protections = state.budgets, state.protections
-    account = budgets.account
-    return RiskStanding(
-        state=account.state_name,
-        tier=account.tier,
-        equity=amount_text(budgets.equity),
-        high_water_mark=amount_text(account.high_water_mark) if account.is_on else None,
-        drawdown_bps=(
-            format_fixed(account.drawdown(budgets.equity), DRAWDOWN_PLACES)
-            if account.is_on
-            else None
-        ),
-        headroom=state.headroom(None).texts(),
-        locks=tuple(protections.listed(state.now)) if protections.is_on else None,
-        memory=protections.state() if has_memory and protections.is_on else None,
-    )
