@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from minibot.engine.role_replay import Recorded, replay_run
+from minibot.events.model import OrderIntent
 from minibot.gates.drill_run import TRADING_ROLES, DrillRun, NotInjected
 from minibot.kernel.errors import RunStop
 from minibot.kernel.verify import verify_tree
@@ -117,8 +118,8 @@ def _judge(night: DrillRun) -> tuple[str, list[str]]:
 def _keys(recorded: Recorded, queue: str) -> Iterator[str]:
     for _, event in recorded.events(queue):
         yield event.id
-        if queue == "order_intents":
-            yield str(event.payload.to_json()["client_order_id"])
+        if isinstance(event.payload, OrderIntent):  # A cancel bears the id of its order.
+            yield event.payload.client_order_id
 
 
 def _running(night: DrillRun, role: str) -> int:

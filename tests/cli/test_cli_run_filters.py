@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
+from minibot.report.records import ACCEPTANCE_FILE
 from tests.runs import ShortRun, verb
 
 
@@ -27,10 +29,14 @@ from tests.runs import ShortRun, verb
     ],
 )
 def test_filter_leaves_in_the_runs_that_it_names(
-    short_run: ShortRun, flags: tuple[str, ...], is_in: bool
+    flags: tuple[str, ...], is_in: bool, short_run: ShortRun, tmp_path: Path
 ) -> None:
     """A sealed simulated smoke run that nobody judged is found by what it is, and not by else."""
-    done = verb(short_run.var, "runs", *flags, "--json")
+    # Other tests may have had it judged.
+    var = Path(shutil.copytree(short_run.var, tmp_path / "var"))
+    (var / "runs" / short_run.run_id / "report" / ACCEPTANCE_FILE).unlink(missing_ok=True)
+
+    done = verb(var, "runs", *flags, "--json")
 
     assert done.code == 0
     assert [row["run_id"] for row in done.document["runs"]] == [short_run.run_id] * is_in

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from minibot.engine.role_replay import Recorded, replay_run
+from minibot.events.model import OrderIntent
 from minibot.kernel.verify import verify_tree
 from minibot.ops.live_status import LiveStatus
 from minibot.replay.graph.lineage import verify_lineage
@@ -64,7 +65,9 @@ def test_night_with_each_role_killed_once_ends_well_and_replays_identical(tmp_pa
     restarts = Counter(event.payload.to_json()["kind"] for _, event in recorded.events("incidents"))
     assert restarts["ROLE_RESTARTED"] == len(ROLES)
     client_orders = [
-        event.payload.to_json()["client_order_id"] for _, event in recorded.events("order_intents")
+        event.payload.client_order_id
+        for _, event in recorded.events("order_intents")
+        if isinstance(event.payload, OrderIntent)
     ]
     assert len(client_orders) == len(set(client_orders))
 
@@ -101,9 +104,10 @@ def test_roles_killed_with_a_stop_resting_keep_it_and_replay_identical(tmp_path:
     recorded = Recorded.open(run_dir)
     assert list(verify_lineage(recorded)) == []
     assert replay_run(run_dir).is_identical
-    intents = [event.payload.to_json() for _, event in recorded.events("order_intents")]
-    assert any(intent.get("stop_price") for intent in intents)
-    orders = [intent["client_order_id"] for intent in intents if "client_order_id" in intent]
+    queue = [event.payload for _, event in recorded.events("order_intents")]
+    intents = [payload for payload in queue if isinstance(payload, OrderIntent)]
+    assert any(intent.stop_price for intent in intents)
+    orders = [intent.client_order_id for intent in intents]
     assert len(orders) == len(set(orders))
     bought: Counter[str] = Counter()
     for _, event in recorded.events("fills"):

@@ -260,4 +260,6 @@ def test_summary_counts_decisions_and_no_other_events_of_their_queues(night: Nig
     lines = [row(night, label) for label in ("signals", "risk", "paper orders", "latency")]
 
     assert lines == texts
-    assert night.count.intents == len(raw_events(night.recorded.run_dir, "order_intents"))
+    # A cancel may stand among them: at the end, of an entry whose fill has no result yet.
+    asked = raw_events(night.recorded.run_dir, "order_intents")
+    assert night.count.intents == len([each for each in asked if each["type"] == "order_intent"])

@@ -68,6 +68,7 @@ def test_golden_runs_with_another_locale_zone_and_hash_seed_give_the_same_digest
     assert differences(GOLDEN, found) == []
 
 
+@pytest.mark.process
 @pytest.mark.skipif(
     stale(build_folder()) is not None,
     reason="no compiled build of these sources: python -m tools.compile (needs a C compiler)",
