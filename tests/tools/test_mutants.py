@@ -38,7 +38,7 @@ def test_ci_fails_below_all_lines_and_branches_of_risk_and_execution() -> None:
     assert answer["run"]["source"] == [f"minibot/{room}" for room in ROOMS]
     assert (answer["run"]["branch"], answer["report"]["fail_under"]) == (True, 100)
     assert "ran tools.mutants --measure" in script
-    assert re.search(r"^steps=.*\bcoverage\b.*\bmutants\b", script, re.MULTILINE)
+    assert re.search(r"^ .*\bcoverage,mutants\b", script, re.MULTILINE)
 
 
 def test_draw_is_the_same_for_a_seed_and_another_for_another() -> None:
