@@ -1,6 +1,6 @@
 """Crash simulator: its disk acts like a real one, its verdicts are right, and it finds nothing.
 
-`.ci/run crashsim` judges a million states; these tests judge a slice of them.
+`.ci/run crashsim` judges a drawn quarter million of states; these tests judge a slice.
 """
 
 from __future__ import annotations
