@@ -37,9 +37,9 @@ LOOPBACK = ("127.", "::1", "localhost")
 # No test multiplies matrices, for which NumPy would start threads in every process.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-# A test's night mostly waits for its market: of two cores, four workers leave a quarter idle, six a
-# tenth. For unit tests, which hardly wait, a third worker saves no time and takes a tenth more CPU.
-WORKERS_MORE = 4
+# A test's night mostly waits for its market: two workers leave a third of two cores idle, three a
+# sixth. For unit tests, which hardly wait, a third worker saves no time and takes a tenth more CPU.
+WORKERS_MORE = 2
 
 # Where `pytest -m unit` has its temporary folder, if there is as much room as it asks for: unit
 # tests make some ten thousand files and sync most of them, and each sync waits for a disk.
