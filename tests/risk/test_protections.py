@@ -32,6 +32,8 @@ from minibot.kernel.canonical import encode
 from minibot.kernel.errors import ConfigError, InvariantError
 from minibot.risk.core import core_from_config as risk_from_config
 from minibot.risk.protections import LINE_BYTES, OPEN_BYTES, TRADE_BYTES, Protections
+from minibot.risk.risk_state import RiskState
+from minibot.risk.standing import StandingMessage
 from minibot.runtime.configuration.config import load_config
 from tests.risk.desk import (
     OTHER,
@@ -299,6 +301,25 @@ def test_snapshot_between_trades_locks_as_without_it() -> None:
     assert desk.risk.state() == before
     assert entry(desk).reason_code == "stoploss_guard"
     assert desk.risk.state()["protections"]["streaks"] == {ALL_SYMBOLS: 2, SYMBOL: 2}
+
+
+def test_standing_read_later_is_that_of_its_moment() -> None:
+    """A standing lists the locks of its own time, although it is formatted after later trades."""
+    rule = {"method": "CooldownPeriod", "stop_duration": 600}
+    state = RiskState(protected(rule))
+    state.protections.on_trade(trade("1"))
+    state.now = BEGAN
+    message = StandingMessage()
+    message.take(state, has_memory=True)
+    state.protections.on_trade(trade("1", symbol=OTHER))
+    state.now = BEGAN + DAY_MS
+
+    told = message.payload()
+
+    assert isinstance(told, RiskStanding)
+    assert [lock["scope"] for lock in told.locks or ()] == [SYMBOL]
+    assert told.memory is not None
+    assert list(told.memory["locks"]["cooldown_period"]) == [SYMBOL]
 
 
 def test_absent_key_leaves_no_check_and_no_state() -> None:
