@@ -221,8 +221,8 @@ def _compile(into: Path, names: Sequence[str], *, has_profile: bool) -> None:
         [*options, *names], opt_level="3", debug_level="0", target_dir=str(into / "temp" / "c")
     )
     for extension in extensions:
-        if os.name != "nt":
-            extension.extra_compile_args.extend(FLAGS)
+        if os.name != "nt":  # mypycify hands all extensions one list.
+            extension.extra_compile_args = [*extension.extra_compile_args, *FLAGS]
     # One library holds all code; each other one only names a module.
     library = extensions[0]
     arguments = list(library.extra_compile_args)

@@ -204,14 +204,10 @@ class Performance:
         """
         size: i64 = len(mids)
         last = int_at(mids, size - CELL)
-        if symbol not in self._held:
-            self._marks[symbol] = last
+        if size == CELL or symbol not in self._held:
+            self.on_mid(symbol, last)
             return
         mark = self._marks.get(symbol)
-        if size == CELL:
-            if mark != last:
-                self._look_at(symbol, last)
-            return
         top: i64 = int_at(mids, 0) if mark is None else mark
         low: i64 = top
         at: i64 = 0
@@ -228,6 +224,14 @@ class Performance:
         self._look_at(symbol, top)
         self._look_at(symbol, low)
         self._look_at(symbol, last)
+
+    def on_mid(self, symbol: str, mid: int) -> None:
+        """Process a mid, in hundred-millionths, as `on_mids` would one alone."""
+        mark = self._marks.get(symbol)
+        if symbol not in self._held:
+            self._marks[symbol] = mid
+        elif mark is None or mark != mid:
+            self._look_at(symbol, mid)
 
     def _look_at(self, symbol: str, mid: int) -> None:
         """Mark a held symbol at a mid and update equity."""

@@ -342,7 +342,7 @@ class _Pass:
         while rows.walk():
             if rows.seq - delivered >= PROGRESS_EVERY:
                 delivered = rows.seq
-                progress(result.to_ts - origin_ms, whole)
+                progress(walked.to_ts - origin_ms, whole)
         walked.end()
         progress(whole, whole)
         bars = rows.seq - seq - rows.ticks - rows.beats
@@ -419,7 +419,8 @@ class _Pass:
         """
         until_ts = self._source.end_ms or next_ts
         ending = RunEnding(who="backtest", why=SOURCE_ENDED, until_ts=until_ts)
-        self._world(Root(ending, max(self._close_ts(), self.result.to_ts), CONTROL))
+        last_ts = self.result.to_ts if self._bars is None else self._bars.to_ts
+        self._world(Root(ending, max(self._close_ts(), last_ts), CONTROL))
 
     def _world(self, root: Root) -> None:
         """Feed an event of the watchdog."""
@@ -438,6 +439,8 @@ class _Pass:
         if not isinstance(message, FillMessage):
             if code := stop_in(message):
                 self.result.stop = code
+                if bars is not None:
+                    bars.is_stopped = True
             return
         if bars is not None:
             bars.settle(message.symbol)

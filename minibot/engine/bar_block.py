@@ -244,10 +244,14 @@ class BarBlock:
 
     def mids(self, first: int, last: int) -> bytes:
         """Return the mid at each of the four ticks of some rows, as cells."""
+        size = CELL * len(PRICES)
+        return self.all_mids()[size * (first - self.first) : size * (last - self.first)]
+
+    def all_mids(self) -> bytes:
+        """Return the mid at each of the four ticks of each row, as cells."""
         if self._mids is None:
             self._mids = int_cells((self._bids + (self._spreads >> 1)).T)
-        size = CELL * len(PRICES)
-        return self._mids[size * (first - self.first) : size * (last - self.first)]
+        return self._mids
 
     def touches(self) -> tuple[bytes, bytes]:
         """Return the bids and the asks at the four ticks of each row, as cells."""

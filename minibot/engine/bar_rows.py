@@ -10,7 +10,7 @@ nothing. A strategy that takes trades always gets each of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final, final
 
 from minibot.cores.closed_bar import BarInput, ClosedBar
@@ -21,7 +21,6 @@ from minibot.engine.bar_block import (
     CLOSE,
     HAS_MIXED,
     HAS_OWN,
-    HIGH,
     LOW,
     NEW_ASK,
     NEW_BID,
@@ -33,7 +32,7 @@ from minibot.engine.bar_market import BarMarket
 from minibot.engine.intrabar import Intrabar, Shown
 from minibot.engine.lockstep import Lockstep
 from minibot.engine.market_source import Watch
-from minibot.engine.run_result import NO_CMDLINE
+from minibot.engine.run_result import NO_CMDLINE, BacktestResult
 from minibot.engine.tick_rows import tick_of
 from minibot.events.cells import CELL, float_at, int_at
 from minibot.events.model import HOLD, Beat, Event
@@ -50,21 +49,30 @@ if TYPE_CHECKING:
 BEAT: Final = Beat(1, {})
 SHOWN: Final = -1
 """Marks that the tick is filled already."""
-FOUR_TICKS: Final[tuple[int, ...]] = (OPEN, LOW, HIGH, CLOSE)
-NO_LOW: Final[tuple[int, ...]] = (OPEN, HIGH, CLOSE)
-NO_HIGH: Final[tuple[int, ...]] = (OPEN, LOW, CLOSE)
-FLAT: Final[tuple[int, ...]] = (OPEN, CLOSE)
-"""The ticks of a row whose price does not move."""
 NO_BAR: Final = ClosedBar("", 0, 0.0, 0.0, 0.0, 0.0, 0.0, False)
 
 
 class Listener:
-    """Listener that keeps the report's data while bars are walked."""
+    """Listener that keeps the report's data while bars are walked.
 
-    @property
-    def is_stopped(self) -> bool:
-        """True when risk stopped the run."""
-        raise NotImplementedError
+    Args:
+        result: Result of the backtest, which gets the data at the end.
+        announce: Announces the end before the events of a time; called once.
+        close_ts: Time of the announcement.
+
+    Attributes:
+        is_stopped: Set once risk has stopped the run: the walk ends after the present input.
+        to_ts: Time of the last event, Unix ms.
+    """
+
+    def __init__(
+        self, result: BacktestResult, announce: Callable[[int], None], close_ts: int
+    ) -> None:
+        self._result: BacktestResult = result
+        self._announce: Callable[[int], None] = announce
+        self._close_ts: int = close_ts
+        self.is_stopped: bool = bool(result.stop)
+        self.to_ts: int = result.to_ts
 
     def on_rows(self, first: int, last: int, block: BarBlock) -> None:
         """Take the skipped rows `first` to `last` (excluded); their last touch is delivered next.
@@ -83,8 +91,12 @@ class Listener:
         raise NotImplementedError
 
     def on_time(self, ts: int) -> None:
-        """Take the time of the bars and the beat that are delivered next, Unix ms."""
-        raise NotImplementedError
+        """Take the time of the next event, Unix ms; announce the end first if its time has come."""
+        if ts >= self._close_ts:
+            self._announce(ts)
+            self._close_ts = NEVER
+        if ts > self.to_ts:
+            self.to_ts = ts
 
 
 @final
@@ -103,9 +115,13 @@ class BarRows:
         row: The next row.
         seq: The last line of `market_ticks` that was delivered or counted.
         ticks, beats: Numbers of those delivered or counted.
-        opens_ts: When the next row opens, Unix ms; `NEVER` after the last row. This and the next
-            are set only while rows of several symbols are walked together.
+        opens_ts: When the next row opens, Unix ms; `NEVER` after the last row, and while its ticks
+            are delivered. This and the next are set only while rows of several symbols are walked
+            together.
         count: Number of ticks of the next row, without orders or levels in it.
+        calm_until: Until when ticks affect no core, by the walk of several symbols.
+        ends_ts: End of the row whose ticks are delivered, likewise.
+        begun: Number of rows that have opened, likewise.
     """
 
     def __init__(
@@ -129,6 +145,9 @@ class BarRows:
         self.beats: int = 0
         self.opens_ts: int = NEVER
         self.count: int = 0
+        self.calm_until: int = 0
+        self.ends_ts: int = 0
+        self.begun: int = 0
         self._place: i64 = 0  # Index of the next row in the block; set likewise.
         self._symbol: str = market.symbol
         self._interval: str = market.interval
@@ -313,10 +332,10 @@ class BarRows:
         """Time of the last tick, Unix ms."""
         return self._at
 
-    def last_mid(self) -> bytes:
-        """Return the mid of the touch that risk and execution took last, as a cell."""
+    def last_mid(self) -> int:
+        """Return the mid of the touch that risk and execution took last, hundred-millionths."""
         exact = self._exact
-        return ((exact.bid + exact.ask) // 2).to_bytes(CELL, "little")
+        return (exact.bid + exact.ask) // 2
 
     def _read_next(self) -> None:
         """Read when the next row opens and how many ticks it has."""
@@ -332,22 +351,24 @@ class BarRows:
         self.opens_ts = int_at(block.open_ts, CELL * place)
         self.count = block.counts[place]
 
-    def ticks_in_row(self) -> tuple[int, ...]:
+    def has_tick(self, tick: int) -> bool:
+        """Return whether the next row has one of its four ticks, without orders or levels."""
+        if tick in (OPEN, CLOSE) or self.count == len(PRICES):
+            return True
+        # Of three ticks one is at the low or at the high; a row of two does not move.
+        return self.count > 2 and (self._block.lows[self._place] != 0) == (tick == LOW)
+
+    def ticks_in_row(self) -> list[int]:
         """Return which of its four ticks the next row has without orders or levels, in order."""
-        if self.count == len(FOUR_TICKS):
-            return FOUR_TICKS
-        if self.count == len(FLAT):
-            return FLAT
-        return NO_HIGH if self._block.lows[self._place] else NO_LOW
+        return [tick for tick in range(len(PRICES)) if self.has_tick(tick)]
 
     def bids_in_row(self, count: int) -> list[int]:
         """Return the bids of the first ticks of the next row without orders or levels."""
         return self._block.shown_bids(self.row)[:count]
 
-    def mid_in_row(self, tick: int) -> bytes:
-        """Return the mid at one of the next row's four ticks, as a cell."""
-        mids = self._block.mids(self.row, self.row + 1)
-        return mids[CELL * tick : CELL * (tick + 1)]
+    def mid_in_row(self, tick: int) -> int:
+        """Return the mid at one of the next row's four ticks, in hundred-millionths."""
+        return int_at(self._block.all_mids(), CELL * (len(PRICES) * self._place + tick))
 
     def mark(self, tick: int, at: int, seq: int) -> None:
         """Deliver one of the next row's four ticks only to the cores that value positions.

@@ -15,7 +15,6 @@ still: quiet too, but each of their ticks moves equity at its place among the de
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from heapq import heappop, heappush, heapreplace
 from typing import Final, final
@@ -28,7 +27,14 @@ from minibot.engine.bar_rows import BEAT, BarRows, Listener
 from minibot.engine.intrabar import Shown
 from minibot.engine.lockstep import Lockstep
 from minibot.engine.market_source import Watch
-from minibot.engine.passed_ticks import NO_SYMBOLS, NO_TICKS, Key, PassedTicks
+from minibot.engine.passed_ticks import (
+    NO_SYMBOLS,
+    NO_TICKS,
+    Key,
+    PassedTicks,
+    Times,
+    count_below,
+)
 from minibot.engine.run_result import NO_CMDLINE
 from minibot.events.model import Event
 from minibot.events.names import MARKET_ROLE
@@ -36,10 +42,7 @@ from minibot.events.unit_sizes import NEVER
 
 Head = tuple[int, int, Shown, Iterator[Shown]]
 """Next tick of a symbol whose ticks are delivered: its key, the tick, and those after it."""
-Mark = tuple[int, int, int]
-"""Tick of a still position: its key, and its index among the row's four ticks."""
 ALL: Final[Key] = (NEVER, 0)
-NO_MARKS: Final[list[Mark]] = []
 
 
 class Steps(Listener):
@@ -53,8 +56,8 @@ class Steps(Listener):
         """Take bars that open at a time and whose ticks are skipped."""
         raise NotImplementedError
 
-    def on_mid(self, number: int, mid: bytes) -> None:
-        """Take the mid of a symbol whose tick is skipped, as a cell."""
+    def on_mid(self, number: int, mid: int) -> None:
+        """Take the mid of a symbol whose tick is skipped, in hundred-millionths."""
         raise NotImplementedError
 
     def on_tick(self, number: int, shown: Shown, open_ts: int) -> None:
@@ -107,52 +110,54 @@ class PortfolioRows:
         ]
         self._length_ms: int = markets[0].length_ms
         self._lag_ms: int = markets[0].lag_ms
-        # For each symbol: when its next row opens, until when its ticks affect no core, and the end
-        # of the row whose ticks are delivered. Fresh: symbols whose row has had no tick yet.
-        self._opens: list[int] = [each.opens_ts for each in self.rows]
-        self._calm: list[int] = [0 for _ in markets]
-        self._ends: list[int] = [0 for _ in markets]
         self._heads: list[Head] = []
+        # Symbols whose row has had no tick yet.
         self._fresh: set[int] = set()
         # Symbols whose row began late, after the ticks of the row before.
         self._joined: list[int] = []
         self._beat_ts: int = -1
         # Of the step: when it opens, which symbols are passed over, which of them are held, their
         # ticks, how many opens of theirs the listener knows, and for each line that was told where
-        # it stands among ticks. Then the ticks of positions that are still, how many of them have
-        # moved equity, and behind which of them risk stopped the run.
+        # it stands among ticks. Then the positions that are still, which tick of theirs moves
+        # equity next, and of which one of them, and behind which tick risk stopped the run.
         self._begin_ts: int = 0
         self._quiet: list[int] = []
         self._held: list[int] = []
         self._passed: PassedTicks = NO_TICKS
         self._opened: int = 0
         self._delivered: list[Key] = []
-        self._marks: list[Mark] = NO_MARKS
-        self._marked: int = 0
+        self._still: list[int] = NO_SYMBOLS
+        self._mark_tick: int = OPEN
+        self._mark_place: int = 0
         self._stop: Key | None = None
 
     def walk(self) -> bool:
         """Walk one step; return whether there are more steps and risk has not stopped the run."""
-        opens, calm, rows = self._opens, self._calm, self.rows
-        begin_ts = NEVER
-        for ts in opens:  # A plain loop when compiled, unlike `min` of a list.
-            begin_ts = min(begin_ts, ts)
+        rows = self.rows
+        begin_ts, last_ts = NEVER, 0
+        for each in rows:  # A plain loop when compiled, unlike `min` of a list.
+            ts = each.opens_ts
+            begin_ts, last_ts = min(begin_ts, ts), max(last_ts, ts)
+        members = loud = self._numbers
         for at, _, _, _ in self._heads:  # Behind their row's end; no later row comes before them.
             begin_ts = min(begin_ts, at - at % self._length_ms)
         self._begin_ts = begin_ts
         if begin_ts == NEVER:
             return False
         end_ts = begin_ts + self._length_ms
-        members = loud = self._opening(begin_ts)
+        if last_ts > begin_ts:
+            members = loud = [
+                number for number, each in enumerate(rows) if each.opens_ts == begin_ts
+            ]
         quiet: list[int] = []
         is_passing = end_ts < self._close_ts
         if is_passing:
             loud = []
             for number in members:
-                is_quiet = calm[number] > end_ts or self._calms(number, end_ts)
+                is_quiet = rows[number].calm_until > end_ts or self._calms(number, end_ts)
                 (quiet if is_quiet else loud).append(number)
         self._quiet, self._opened, self._delivered, self._held = quiet, 0, [], NO_SYMBOLS
-        self._marks, self._marked = NO_MARKS, 0
+        self._still, self._mark_tick, self._mark_place = NO_SYMBOLS, OPEN, 0
         base = self.seq
         if loud and is_passing and not self._heads and self._are_fresh(loud):
             if self._is_steady(loud, end_ts):
@@ -160,8 +165,8 @@ class PortfolioRows:
                 self._pass_held()
             else:
                 loud = self._stir(loud, end_ts)
-        if loud or self._heads or self._marks:
-            self._passed = PassedTicks(self._times(end_ts), rows, self._quiet)
+        if loud or self._heads or self._still:
+            self._passed = PassedTicks(self._times(), rows, self._quiet)
             self._deliver_ticks(loud, end_ts)
             if self._listener.is_stopped:
                 self._cut(base)
@@ -188,20 +193,13 @@ class PortfolioRows:
         for each in self.rows:
             each.settle()
 
-    def _opening(self, ts: int) -> list[int]:
-        """Return the symbols whose next row opens at a time, usually all of them."""
-        opens = self._opens
-        if opens.count(ts) == len(opens):
-            return self._numbers
-        return [number for number, opens_ts in enumerate(opens) if opens_ts == ts]
-
     def _calms(self, number: int, end_ts: int) -> bool:
         """Return whether the ticks of a symbol's next row affect no core; remember until when."""
         rows = self.rows[number]
         if rows.last_ts >= self._begin_ts + self._lag_ms or self._listener.is_held(number):
             return False
         until = self._lockstep.quiet_until(self._symbols[number])
-        self._calm[number] = until
+        rows.calm_until = until
         return until > end_ts
 
     def _are_fresh(self, numbers: list[int]) -> bool:
@@ -230,7 +228,7 @@ class PortfolioRows:
     def _stir(self, numbers: list[int], end_ts: int) -> list[int]:
         """Return the symbols that reach a level in their next row; skip the others.
 
-        The ticks of the others become marks.
+        The ticks of the others move equity at their places.
         """
         loud: list[int] = []
         still: list[int] = []
@@ -242,16 +240,8 @@ class PortfolioRows:
                 rows.settle()
                 still.append(number)
         if still:
-            self._held = still
-            self._quiet = sorted((*self._quiet, *still))
-            times = self._times(end_ts)
-            self._marks = sorted(
-                [
-                    (times[tick], number, tick)
-                    for number in still
-                    for tick in self.rows[number].ticks_in_row()
-                ]
-            )
+            self._held = self._still = still
+            self._quiet = sorted(self._quiet + still)
         return loud
 
     # --- ticks --------------------------------------------------------------------------------
@@ -261,7 +251,7 @@ class PortfolioRows:
         listener, begin_ts, quiet, held = self._listener, self._begin_ts, self._quiet, self._held
         first = 0
         for number in held:
-            place = bisect_left(quiet, number)
+            place = count_below(quiet, number)
             listener.on_opened(begin_ts, quiet[first:place])
             listener.on_mid(number, self.rows[number].mid_in_row(OPEN))
             listener.on_opened(begin_ts, quiet[place : place + 1])
@@ -277,14 +267,14 @@ class PortfolioRows:
             from_ts: Time of lows or highs: all ticks before it were delivered.
             end_ts: End of the step.
         """
-        times = self._times(end_ts)[LOW:]
+        times = self._times()[LOW:]
         held = sorted([number for _, number, _, _ in self._heads])
         if self._joined or end_ts >= self._close_ts:
             return False
         if not self._delivered or self._delivered[-1][0] >= from_ts:
             return False
         for at, number, _, _ in self._heads:
-            if at not in times or self._ends[number] != end_ts or number in self._fresh:
+            if at not in times or self.rows[number].ends_ts != end_ts or number in self._fresh:
                 return False
             if self.rows[number].is_high_first:
                 return False
@@ -292,35 +282,50 @@ class PortfolioRows:
             return False
         self._open_until(ALL)
         self._heads.clear()
-        self._marks = NO_MARKS
+        self._still = NO_SYMBOLS
         for number in held:
             self.rows[number].pass_from(LOW + times.index(from_ts))
-        self._held = sorted((*self._held, *held))
-        self._passed.join(PassedTicks(self._times(end_ts), self.rows, held), from_ts)
-        self._quiet = sorted((*self._quiet, *held))
+        self._held = sorted(self._held + held)
+        self._passed.join(PassedTicks(self._times(), self.rows, held), from_ts)
+        self._quiet = sorted(self._quiet + held)
         self._opened = len(self._quiet)
         self._show_held(from_ts)
         return True
 
     def _show_held(self, from_ts: int) -> None:
         """Pass lows, highs and closes from a time on to the listener."""
-        _, low_ts, high_ts, _ = self._times(NEVER)
-        for at, tick in ((low_ts, LOW), (high_ts, HIGH), (NEVER, CLOSE)):
-            if at >= from_ts:
-                for number in self._held:
-                    self._listener.on_mid(number, self.rows[number].mid_in_row(tick))
+        _, low_ts, high_ts, _ = self._times()
+        if low_ts >= from_ts:
+            self._show_mids(LOW)
+        if high_ts >= from_ts:
+            self._show_mids(HIGH)
+        self._show_mids(CLOSE)
 
-    def _times(self, end_ts: int) -> tuple[int, int, int, int]:
+    def _show_mids(self, tick: int) -> None:
+        """Pass the mid of each held position at one of the four ticks on to the listener."""
+        listener, rows = self._listener, self.rows
+        for number in self._held:
+            listener.on_mid(number, rows[number].mid_in_row(tick))
+
+    def _times(self) -> Times:
         """Return the times of the four ticks of the step's rows without orders or levels."""
         begin_ts, length, lag = self._begin_ts, self._length_ms, self._lag_ms
+        end_ts = begin_ts + length
         return begin_ts + lag, begin_ts + length // 4, begin_ts + length // 2, end_ts - 1 - lag
+
+    def _time_of(self, tick: int) -> int:
+        """Return one of the times of `_times`."""
+        opened, low, high, closed = self._times()
+        if tick < HIGH:
+            return low if tick == LOW else opened
+        return high if tick == HIGH else closed
 
     def _deliver_ticks(self, loud: list[int], end_ts: int) -> None:
         """Deliver the ticks of rows one by one, up to the end of the step."""
         heads, listener = self._heads, self._listener
         for number in loud:
             self._begin(number, end_ts)
-        turns = list(self._times(end_ts)[LOW:CLOSE])
+        turns = list(self._times()[LOW:CLOSE])
         while heads and heads[0][0] < end_ts:
             at, number, shown, others = heads[0]
             if turns and at >= turns[0]:
@@ -338,7 +343,7 @@ class PortfolioRows:
                 heapreplace(heads, (following.at, number, following, others))
                 continue
             heappop(heads)
-            if self._ends[number] < end_ts:
+            if self.rows[number].ends_ts < end_ts:
                 self._close_late(number, shown.at, end_ts)
                 if listener.is_stopped:
                     return
@@ -346,26 +351,41 @@ class PortfolioRows:
 
     def _mark_until(self, key: Key) -> bool:
         """Move equity by the ticks of still positions before another tick; False after a STOP."""
-        marks, listener = self._marks, self._listener
-        while self._marked < len(marks) and marks[self._marked] < key:
-            at, number, tick = marks[self._marked]
-            rows, delivered = self.rows[number], self._delivered
-            self._marked += 1
-            self._open_until((at, number))
-            listener.on_time(at)
-            listener.on_mid(number, rows.mid_in_row(tick))
-            if tick == OPEN:
-                self._open_until((at, number + 1))
-            rows.mark(tick, at, self.seq + len(delivered) + self._passed.before((at, number)) + 1)
-            if listener.is_stopped:
-                self._stop = at, number + 1
-                return False
+        ts, symbol = key
+        still = self._still
+        while still and self._mark_tick <= CLOSE:
+            tick = self._mark_tick
+            at = self._time_of(tick)
+            while self._mark_place < len(still):
+                number = still[self._mark_place]
+                if at > ts or (at == ts and number >= symbol):
+                    return True
+                self._mark_place += 1
+                if self.rows[number].has_tick(tick) and not self._mark(number, tick, at):
+                    return False
+            self._mark_tick, self._mark_place = tick + 1, 0
+        return True
+
+    def _mark(self, number: int, tick: int, at: int) -> bool:
+        """Move equity by a tick of a still position; return False after a STOP."""
+        listener, rows = self._listener, self.rows[number]
+        self._open_until((at, number))
+        listener.on_time(at)
+        listener.on_mid(number, rows.mid_in_row(tick))
+        if tick == OPEN:
+            self._open_until((at, number + 1))
+        before = len(self._delivered) + self._passed.before((at, number))
+        rows.mark(tick, at, self.seq + before + 1)
+        if listener.is_stopped:
+            self._stop = at, number + 1
+            return False
         return True
 
     def _begin(self, number: int, end_ts: int) -> None:
         """Begin delivering the ticks of a symbol's next row."""
-        self._ends[number], self._opens[number] = end_ts, NEVER
-        others = self.rows[number].shown_in_row()
+        rows = self.rows[number]
+        rows.ends_ts, rows.opens_ts = end_ts, NEVER
+        others = rows.shown_in_row()
         shown = next(others)
         self._fresh.add(number)
         heappush(self._heads, (shown.at, number, shown, others))
@@ -377,7 +397,7 @@ class PortfolioRows:
         open_ts = 0
         if number in self._fresh:
             self._fresh.discard(number)
-            open_ts = self._ends[number] - self._length_ms
+            open_ts = self.rows[number].ends_ts - self._length_ms
         self._listener.on_tick(number, shown, open_ts)
         delivered.append(key)
         self.ticks += 1
@@ -401,16 +421,16 @@ class PortfolioRows:
         for other in self._quiet:
             if count := self._passed.before_of(other, key):
                 tick = self.rows[other].ticks_in_row()[count - 1]
-                self.rows[other].show_tick(tick, self._times(end_ts)[tick])
+                self.rows[other].show_tick(tick, self._time_of(tick))
         before = self.seq + len(self._delivered) + self._passed.before(key)
         rows.deliver_closed(before)
         self._delivered += [key] * (rows.seq - before)
         if self._listener.is_stopped:
             return
-        if self._ends[number] > self._beat_ts:
+        if rows.ends_ts > self._beat_ts:
             self._delivered.append(key)
-            self._deliver_beat(self._ends[number], rows.seq + 1)
-        opens = self._opens[number] = rows.opens_ts
+            self._deliver_beat(rows.ends_ts, rows.seq + 1)
+        opens = rows.opens_ts
         if opens < end_ts:
             if opens + self._length_ms == end_ts:
                 self._joined.append(number)
@@ -436,7 +456,7 @@ class PortfolioRows:
             before: The line before the skipped closes, if nothing were delivered.
             end_ts: When the step is over.
         """
-        listener, opens, calm = self._listener, self._opens, self._calm
+        listener = self._listener
         late = {head[1] for head in self._heads}
         quiet, held, delivered = self._quiet, self._held, self._delivered
         closed_ts = end_ts - 1 - self._lag_ms
@@ -451,26 +471,29 @@ class PortfolioRows:
         # These come before any bar, as a strategy may read the touch of every symbol.
         for number in quiet:
             self.rows[number].show_row()
+        # All lists rise, so the next quiet, held and closing symbols are known by their place.
+        at = passed = 0
         for number in held:
-            at = bisect_left(quiet, number) + 1
-            self.rows[number].settle_row(before + at + bisect_left(closing, number))
-        # All lists rise, so the next quiet and the next held symbol are known by their place.
-        at = kept = 0
+            while quiet[at] < number:
+                at += 1
+            while passed < len(closing) and closing[passed] < number:
+                passed += 1
+            self.rows[number].settle_row(before + at + 1 + passed)
+        at = passed = kept = 0
         for number in members:
             rows = self.rows[number]
             if at < len(quiet) and quiet[at] == number:
                 at += 1
-                tick_seq = before + at
-                if closing:
-                    tick_seq += bisect_left(closing, number)
+                while passed < len(closing) and closing[passed] < number:
+                    passed += 1
+                tick_seq = before + at + passed
                 if kept < len(held) and held[kept] == number:
                     kept += 1
                     rows.deliver_closed(self.seq)
                 elif rows.pass_row(tick_seq, self.seq):
-                    calm[number] = 0
+                    rows.calm_until = 0
                 elif end_ts <= self._beat_ts:  # No message followed that could stop the run.
                     self.seq = rows.seq
-                    opens[number] = rows.opens_ts
                     continue
             elif number in late and not self._delivers_due(number, end_ts):
                 if listener.is_stopped:
@@ -486,7 +509,6 @@ class PortfolioRows:
                 self._deliver_beat(end_ts, self.seq)
                 if listener.is_stopped:
                     return
-            opens[number] = rows.opens_ts
 
     def _delivers_due(self, number: int, end_ts: int) -> bool:
         """Deliver a symbol's ticks at the very end of its row; return whether none comes later."""

@@ -15,7 +15,6 @@ from minibot.engine.lockstep import Lockstep
 from minibot.engine.market_source import Watch
 from minibot.engine.run_result import BacktestResult
 from minibot.events.cells import CELL
-from minibot.events.unit_sizes import NEVER
 
 
 @final
@@ -42,12 +41,10 @@ class WalkedBars(Listener):
         announce: Callable[[int], None],
         close_ts: int,
     ) -> None:
+        super().__init__(result, announce, close_ts)
         self._market: BarMarket = market
         self._symbol: str = market.symbol
-        self._result: BacktestResult = result
         self._performance: Performance = result.performance
-        self._announce: Callable[[int], None] = announce
-        self._close_ts: int = close_ts
         self._charts: BarCharts = BarCharts(market, result.performance)
         # Mids since equity was computed last, as cells.
         self._mids: list[bytes] = []
@@ -57,11 +54,6 @@ class WalkedBars(Listener):
         self.rows: BarRows = BarRows(market, lockstep, run_id, watch, self, close_ts)
 
     # --- listener -----------------------------------------------------------------------------
-
-    @property
-    def is_stopped(self) -> bool:
-        """True when risk stopped the run."""
-        return bool(self._result.stop)
 
     def on_rows(self, first: int, last: int, block: BarBlock) -> None:
         """Take skipped rows `first` to `last` (excluded); their last touch is delivered next."""
@@ -73,7 +65,7 @@ class WalkedBars(Listener):
             self._mids = [block.mids(last - 1, last)[-CELL:]]
         self._shown = []
         self._row = last - 1
-        self._result.to_ts = self.rows.end_of(last - 1)
+        self.to_ts = self.rows.end_of(last - 1)
 
     def on_row(self, row: int) -> None:
         """Begin a row whose ticks are delivered one by one."""
@@ -86,14 +78,6 @@ class WalkedBars(Listener):
         mid = (shown.bid + shown.ask) // 2
         self._mids.append(mid.to_bytes(CELL, "little"))
         self._shown.append(shown.bid)
-
-    def on_time(self, ts: int) -> None:
-        """Take the time of the next event; announce the end first if its time has come."""
-        if ts >= self._close_ts:
-            self._announce(ts)
-            self._close_ts = NEVER
-        if ts > self._result.to_ts:
-            self._result.to_ts = ts
 
     # --- equity and end ----------------------------------------------------------------------
 
@@ -111,6 +95,7 @@ class WalkedBars(Listener):
         """Compute the remaining equity, and store equity and candles in the result."""
         self.settle(self._symbol)
         rows, result = self._row + 1, self._result
+        result.to_ts = self.to_ts
         result.equity = self._charts.equity(rows)
         if rows > self._charts.first:
             result.closes[self._symbol] = self._market.closes(result.to_ts)

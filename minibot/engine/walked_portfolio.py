@@ -15,8 +15,6 @@ from minibot.engine.market_source import Watch
 from minibot.engine.portfolio_rows import PortfolioRows, Steps
 from minibot.engine.price_charts import WIDTHS_MS
 from minibot.engine.run_result import BacktestResult, EquityColumns, EquityList
-from minibot.events.cells import CELL
-from minibot.events.unit_sizes import NEVER
 
 NO_BIDS: Final[list[int]] = []
 Opened = tuple[int, int, int]
@@ -47,14 +45,12 @@ class WalkedPortfolio(Steps):
         announce: Callable[[int], None],
         close_ts: int,
     ) -> None:
+        super().__init__(result, announce, close_ts)
         self._markets: list[BarMarket] = list(markets)
-        self._result: BacktestResult = result
+        self._symbols: list[str] = [each.symbol for each in markets]
         self._performance: Performance = result.performance
-        self._announce: Callable[[int], None] = announce
-        self._close_ts: int = close_ts
-        self._numbers: dict[str, int] = {each.symbol: at for at, each in enumerate(markets)}
-        # Number of begun rows of each symbol, and the symbols without a begun row.
-        self._begun: list[int] = [0 for _ in markets]
+        self._numbers: dict[str, int] = {symbol: at for at, symbol in enumerate(self._symbols)}
+        # Symbols of which no row has begun.
         self._waiting: set[int] = set(range(len(markets)))
         # The bids that a symbol's last row has shown, if it was told tick by tick or a STOP came
         # within it.
@@ -64,21 +60,16 @@ class WalkedPortfolio(Steps):
 
     # --- listener -----------------------------------------------------------------------------
 
-    @property
-    def is_stopped(self) -> bool:
-        """True when risk stopped the run."""
-        return bool(self._result.stop)
-
     def is_held(self, number: int) -> bool:
         """Return whether a symbol is part of equity."""
-        return self._performance.portfolio.has_lots(self._markets[number].symbol)
+        return self._performance.portfolio.has_lots(self._symbols[number])
 
     def on_opened(self, ts: int, numbers: list[int]) -> None:
         """Take bars that open at a time and whose ticks are skipped."""
-        begun, shown, waiting = self._begun, self._shown, self._waiting
+        rows, shown, waiting = self.rows.rows, self._shown, self._waiting
         count = len(numbers)
         for number in numbers:
-            begun[number] += 1
+            rows[number].begun += 1
         if shown:
             for number in numbers:
                 shown.pop(number, None)
@@ -88,36 +79,28 @@ class WalkedPortfolio(Steps):
         if count:
             self._points.append((ts, count, self._performance.equity))
 
-    def on_mid(self, number: int, mid: bytes) -> None:
-        """Take the mid of a symbol whose tick is skipped, as a cell."""
-        self._performance.on_mids(self._markets[number].symbol, mid)
-        self._shown.pop(number, None)
+    def on_mid(self, number: int, mid: int) -> None:
+        """Take the mid of a symbol whose tick is skipped, in hundred-millionths."""
+        self._performance.on_mid(self._symbols[number], mid)
+        if self._shown:
+            self._shown.pop(number, None)
 
     def on_tick(self, number: int, shown: Shown, open_ts: int) -> None:
         """Take the tick of a symbol delivered next; `open_ts` is set for its bar's first tick."""
         self.on_time(shown.at)
-        mid = (shown.bid + shown.ask) // 2
-        self._performance.on_mids(self._markets[number].symbol, mid.to_bytes(CELL, "little"))
+        self._performance.on_mid(self._symbols[number], (shown.bid + shown.ask) // 2)
         if open_ts:
             self._shown[number] = []
             if number in self._waiting:
                 self._waiting.discard(number)
             else:
                 self._points.append((open_ts, 1, self._performance.equity))
-            self._begun[number] += 1
+            self.rows.rows[number].begun += 1
         self._shown[number].append(shown.bid)
 
     def on_cut(self, number: int, bids: list[int]) -> None:
         """Take the bids of a skipped bar that came before a STOP."""
         self._shown[number] = bids
-
-    def on_time(self, ts: int) -> None:
-        """Take the time of the next event; announce the end first if its time has come."""
-        if ts >= self._close_ts:
-            self._announce(ts)
-            self._close_ts = NEVER
-        if ts > self._result.to_ts:
-            self._result.to_ts = ts
 
     # --- for walks of a single symbol: not used here --------------------------------------------
 
@@ -135,7 +118,7 @@ class WalkedPortfolio(Steps):
     def settle(self, symbol: str) -> None:
         """Mark a symbol before its fill: the ticks of one that was not held were skipped."""
         rows = self.rows.rows[self._numbers[symbol]]
-        self._performance.on_mids(symbol, rows.last_mid())
+        self._performance.on_mid(symbol, rows.last_mid())
 
     def booked(self) -> None:
         """Do nothing: equity is known at each candle's beginning."""
@@ -144,11 +127,12 @@ class WalkedPortfolio(Steps):
         """Store equity and candles in the result."""
         result, rows = self._result, self.rows
         rows.settle()
+        result.to_ts = self.to_ts
         points = self._points
         result.equity = EquityList(lambda: _expanded(points))
         for number, market in enumerate(self._markets):
             result.closes[market.symbol] = market.closes(result.to_ts)
-            if begun := self._begun[number]:
+            if begun := rows.rows[number].begun:
                 charts = BarCharts(market, self._performance)
                 shown = self._shown.get(number, NO_BIDS)
                 result.prices[market.symbol] = charts.candles(market.first + begun, shown)

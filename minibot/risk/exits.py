@@ -535,7 +535,7 @@ class Exits:
         moves = plan.moves_at(self.rules.plan)
         if campaign is not None:
             stop = max(stop, self.next_recovery(exits))
-        return stop, min(target, moves, plan.rung()), min(ends, plan.age_until)
+        return stop, min(target, moves, plan.rungs_left[0]), min(ends, plan.age_until)
 
     def next_recovery(self, exits: SymbolExits) -> int:
         """Return the bid at which a campaign reaches its next recovery row; `NO_LEVEL` for none.
@@ -663,7 +663,7 @@ class Exits:
         if exits.has_target(target):
             found.append(target)
         if exits.plan is not None:
-            found += exits.plan.rungs()
+            found += [rung for rung in exits.plan.rungs_left if rung < NEVER]
         recovery = self.next_recovery(exits)
         if recovery > NO_LEVEL:
             found.append(recovery)

@@ -41,6 +41,10 @@ NONE: Final = 0
 """The price of a stop that is off."""
 NO_GAP: Final = -1
 
+Rungs = tuple[int, int]
+"""Prices of the two rungs of a ladder; `NEVER` for a missing one."""
+NO_RUNGS: Final[Rungs] = (NEVER, NEVER)
+
 Wished = tuple[int, int, int, int, int]
 """Levels that a strategy wants: stop, target, distance of a trail in quote, the same in
 ten-thousandths of a basis point, and the bid from which it follows; 0 for each unwanted one."""
@@ -166,6 +170,8 @@ class Plan:
         target, age, own_target: Targets of the entry, by age and of the strategy; `NEVER` for off.
         age_until: When the target by age changes next; `NEVER` if it does not.
         moved_ts: When an order with these levels was last sent to rest.
+        rungs_left: The rungs at which something is left to sell, as of the last `settle`; the lower
+            one first, `NEVER` for a missing one.
         gap_ts: Start of a data gap, until a tick is judged; -1 for no gap.
         silent_ts: Time of the last data before a silence that closes the position; -1 for none.
         has_thesis: Whether the thesis held at the end of the horizon.
@@ -200,6 +206,7 @@ class Plan:
         "own_target",
         "peak",
         "qty",
+        "rungs_left",
         "silent_ts",
         "stop",
         "target",
@@ -241,8 +248,9 @@ class Plan:
         self._even_price: int = NEVER
         self._trail_at: int = NEVER
         self._step: int = 0
-        self._rungs: tuple[int, int] = (NEVER, NEVER)
+        self._rungs: Rungs = NO_RUNGS
         self._parts: Parts = (0, 0, 0)
+        self.rungs_left: Rungs = NO_RUNGS
         self._order_rules: OrderRules | None = None
         self._is_guarded: bool = False
 
@@ -317,6 +325,7 @@ class Plan:
             self._rungs = lower, upper
             prices = lower, upper, self.hard
             self._parts = parts_of(self.original, order_rules.market_bounds, prices)
+            self.rungs_left = self._left_of_rungs()
 
     def wish(self, wished: Wished) -> None:
         """Take the levels that a strategy wants: the stop only rises, the tighter trail counts.
@@ -462,20 +471,15 @@ class Plan:
         """Return the lowest target, at or above which a bid closes the position; or `NEVER`."""
         return min(self.age, min(self.target, self.own_target))
 
-    def rungs(self) -> list[int]:
+    def _left_of_rungs(self) -> Rungs:
         """Return the rungs at which something is left to sell, the lower one first."""
-        lower, upper = self._rungs
-        found: list[int] = []
-        if lower < NEVER and self.part(lower, 0, lower):
-            found.append(lower)
-        if upper < NEVER and self.part(upper, 0, upper):
-            found.append(upper)
-        return found if lower <= upper else found[::-1]
-
-    def rung(self) -> int:
-        """Return the lowest rung at which something is left to sell; `NEVER` for none."""
-        found = self.rungs()
-        return found[0] if found else NEVER
+        first, second = self._rungs
+        lower, upper = min(first, second), max(first, second)
+        if lower < NEVER and not self.part(lower, 0, lower):
+            lower = NEVER
+        if upper < NEVER and not self.part(upper, 0, upper):
+            upper = NEVER
+        return (lower, upper) if lower < NEVER else (upper, NEVER)
 
     def part(self, bid: int, pending: int, price: int) -> int:
         """Return the quantity that the ladder sells at a bid; 0 if it is too small to sell.

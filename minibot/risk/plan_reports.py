@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import zip_longest
-from typing import Any, Final, final
+from typing import Any, Final, cast, final
 
 from minibot.cores.event_id import EventId
 from minibot.cores.messages import Message, ReportMessage
@@ -22,7 +22,8 @@ from minibot.risk.plan import Plan
 from minibot.risk.positions import Market
 from minibot.risk.risk_state import RiskState
 
-Levels = tuple[int, ...]
+Levels = tuple[int, int, int, int, int, int, int, int, int, int, int, int, int, int]
+"""Values of `PLAN_NAMES`. Tuples of a fixed length are compared without objects when compiled."""
 
 PLAN_NAMES: Final = (
     *("qty", "entry_price", "stop_hard", "stop_entry", "stop_break_even", "stop_trailing"),
@@ -42,6 +43,26 @@ CLOSED: Final = ("closed",)
 
 
 @final
+class Reported:
+    """Values of a position's plan when it was reported last.
+
+    Attributes:
+        levels: Its levels, as of `levels_of`.
+        further: What else may move, as of `further_of`.
+    """
+
+    __slots__ = ("further", "levels")
+
+    def __init__(self, levels: Levels, further: tuple[int, ...]) -> None:
+        self.levels: Levels = levels
+        self.further: tuple[int, ...] = further
+
+    def is_of(self, levels: Levels, further: tuple[int, ...]) -> bool:
+        """Return whether these are the values that were reported."""
+        return self.levels == levels and self.further == further
+
+
+@final
 class PlanReports:
     """Plan reports of one run.
 
@@ -54,7 +75,7 @@ class PlanReports:
     def __init__(self, state: RiskState) -> None:
         """Start with nothing reported."""
         self.is_on: bool = state.exits.rules.plan.is_on
-        self._reported: dict[str, Levels] = {}
+        self._reported: dict[str, Reported] = {}
 
     def is_due(self, state: RiskState) -> bool:
         """Return whether a beat would report a plan: a level moved, or a position has ended."""
@@ -65,9 +86,9 @@ class PlanReports:
                 continue
             # After a restart or new filters the levels are set by the next beat.
             reported = self._reported.get(symbol)
-            if not plan.is_settled(market.rules) or reported != reported_values(
-                state, market, plan
-            ):
+            if reported is None or not plan.is_settled(market.rules):
+                return True
+            if not reported.is_of(levels_of(plan), further_of(state, market, plan)):
                 return True
         return any([symbol not in held for symbol in self._reported])
 
@@ -124,35 +145,36 @@ class PlanReports:
         if plan is None or exits is None or market.rules is None:
             return None
         state.exits.bounds(exits, market.holding, market.rules)
-        now = reported_values(state, market, plan)
-        if now == before:
-            return None
-        self._reported[symbol] = now
+        levels, further = levels_of(plan), further_of(state, market, plan)
         if before is not None:
-            values = zip_longest(before, now, fillvalue=0)
+            if before.is_of(levels, further):
+                return None
+            former = (*before.levels, *before.further)
+            values = zip_longest(former, (*levels, *further), fillvalue=0)
             names = zip(_names(state, market, plan), values, strict=False)
             moved = tuple(dict.fromkeys([name for name, (was, to) in names if was != to]))
+        self._reported[symbol] = Reported(levels, further)
         payload = _payload(state, market, plan, moved)
         return ReportMessage.caused_by(cause, ts, tick_seq, ordinal, payload)
 
     def state(self) -> JsonObject:
         """Return the levels reported last, by symbol, as canonical JSON values."""
         return {
-            symbol: [amount_text(level) for level in levels]
-            for symbol, levels in self._reported.items()
+            symbol: [amount_text(level) for level in (*reported.levels, *reported.further)]
+            for symbol, reported in self._reported.items()
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take over what `state` returned."""
-        self._reported = {
-            symbol: tuple([parse_amount(text) for text in levels])
-            for symbol, levels in state.items()
-        }
+        self._reported = {}
+        for symbol, texts in state.items():
+            values = tuple([parse_amount(text) for text in texts])
+            levels, further = values[: len(PLAN_NAMES)], values[len(PLAN_NAMES) :]
+            self._reported[symbol] = Reported(cast(Levels, levels), further)
 
 
 def levels_of(plan: Plan) -> Levels:
-    """Return the values whose moves are reported, in the order of `PLAN_NAMES`."""
-    rungs = plan.rungs()
+    """Return the levels whose moves are reported, in the order of `PLAN_NAMES`."""
     return (
         plan.qty,
         plan.entry,
@@ -166,27 +188,27 @@ def levels_of(plan: Plan) -> Levels:
         plan.target,
         plan.age,
         plan.own_target,
-        rungs[0] if rungs else NEVER,
-        rungs[1] if len(rungs) > 1 else NEVER,
+        *plan.rungs_left,
     )
 
 
-def reported_values(state: RiskState, market: Market, plan: Plan) -> Levels:
-    """Return the values of `levels_of`, then those of campaign and horizon, if there are any.
+def further_of(state: RiskState, market: Market, plan: Plan) -> tuple[int, ...]:
+    """Return the values of campaign and horizon, if there are any, whose moves are reported too.
 
     The last value, if an exit is pending, is the place of its reason in `CARRIED_EXITS`, from 1.
     """
-    campaign, levels = state.campaign_of(market), levels_of(plan)
-    exits = state.exits_of(market)
+    campaign, exits = state.campaign_of(market), state.exits_of(market)
+    has_horizon = state.exits.rules.horizon.is_on
+    further: tuple[int, ...] = ()
     if campaign is not None:
-        levels = (*levels, campaign.entries, campaign.row, campaign.keep)
-    if state.exits.rules.horizon.is_on:
-        levels = (*levels, state.exits.horizon_of(exits), int(plan.has_thesis))
+        further = campaign.entries, campaign.row, campaign.keep
+    if has_horizon:
+        further = (*further, state.exits.horizon_of(exits), int(plan.has_thesis))
     leaving = _leaving(exits)
     if leaving is not None:
-        return (*levels, CARRIED_EXITS.index(leaving) + 1)
+        return (*further, CARRIED_EXITS.index(leaving) + 1)
     # Older snapshots, from before theses and exits were reported, do not have the final zero.
-    return levels if plan.has_thesis or not state.exits.rules.horizon.is_on else levels[:-1]
+    return further if plan.has_thesis or not has_horizon else further[:-1]
 
 
 def _leaving(exits: SymbolExits) -> str | None:
@@ -196,7 +218,7 @@ def _leaving(exits: SymbolExits) -> str | None:
 
 
 def _names(state: RiskState, market: Market, plan: Plan) -> tuple[str, ...]:
-    """Return the names of the values of `reported_values`, in its order."""
+    """Return the names of the values of `levels_of` and `further_of`, in their order."""
     campaign = () if state.campaign_of(market) is None else CAMPAIGN_NAMES
     has_horizon = state.exits.rules.horizon.is_on
     horizon = (THESIS if plan.has_thesis else VOLATILITY, THESIS) if has_horizon else ()
@@ -229,7 +251,7 @@ def _payload(state: RiskState, market: Market, plan: Plan, moved: tuple[str, ...
         stop_reason=plan.floor_reason() if stop > 0 else None,
         target=_price(target),
         target_reason=plan.ceiling_reason() if target < NEVER else None,
-        rungs=tuple([amount_text(rung) for rung in plan.rungs()]) or None,
+        rungs=tuple([amount_text(rung) for rung in plan.rungs_left if rung < NEVER]) or None,
         until_ts=None if longest == NEVER else plan.opened_ts + longest,
         campaign_id=None if ref is None else ref.text,
         campaign=carried,

@@ -24,9 +24,9 @@ class Row:
     def __init__(self, ticks: tuple[int, ...]) -> None:
         self.ticks = ticks
 
-    def ticks_in_row(self) -> tuple[int, ...]:
-        """Return which of them."""
-        return self.ticks
+    def has_tick(self, tick: int) -> bool:
+        """Return whether it shows one of them."""
+        return tick in self.ticks
 
 
 def passed(numbers: list[int]) -> PassedTicks:

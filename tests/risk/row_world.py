@@ -367,7 +367,8 @@ def rung(bid: int) -> Change:
     def change(world: World) -> None:
         world.plan._order_rules, world.plan.original = world.market.rules, 10 * UNIT
         world.plan.qty, world.plan._parts = 10 * UNIT, (5 * UNIT, 3 * UNIT, 2 * UNIT)
-        world.plan._rungs, world.rung_bid = (TARGET_BID, 2 * TARGET_BID), bid
+        world.plan._rungs = world.plan.rungs_left = (TARGET_BID, 2 * TARGET_BID)
+        world.rung_bid = bid
 
     return change
 

@@ -128,7 +128,7 @@ def test_part_of_exactly_the_least_quantity_has_its_rung() -> None:
     plan = one.risk._state.exits.of(SYMBOL).plan
 
     assert plan is not None
-    assert plan.rungs() == [102 * UNIT, 104 * UNIT]
+    assert plan.rungs_left == (102 * UNIT, 104 * UNIT)
 
 
 def test_gap_beyond_both_rungs_sells_both_parts_at_the_gap() -> None:
