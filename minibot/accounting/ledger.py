@@ -132,8 +132,12 @@ class Ledger:
 
     def _sum_others(self) -> int:
         """Return the sum of all accounts except the four selected ones."""
-        four = self._cash.total + self._position.total + self._pnl.total + self._fees.total
-        return sum([account.total for account in self._accounts.values()]) - four
+        total = 0
+        for account in self._accounts.values():  # No list of objects is summed when compiled.
+            total += account.total
+        return total - (
+            self._cash.total + self._position.total + self._pnl.total + self._fees.total
+        )
 
     def _note_entries(self, booking: Booking) -> None:
         """Note the accounts that get their first entry by a booking."""

@@ -192,7 +192,8 @@ class Protections:
         closed: The profit of all closed trades, in hundred-millionths of quote.
         start: The equity with which the first of the carried runs began.
         locks: The end of each lock by reason code and scope (a symbol or all), also of past ones.
-        streaks: The losses in a row by scope; a gain ends a streak.
+        streaks: The losses in a row by scope; a gain ends a streak. Each closed trade replaces both,
+            so that reports and snapshots can share what they were.
         waiting: Closed trades that are not judged yet.
     """
 
@@ -332,9 +333,10 @@ class Protections:
         self.trades.append(trade)
         self.closed += trade.profit
         self._count_losses(trade)
-        for scopes in self.locks.values():
-            for scope in [scope for scope, until in scopes.items() if until <= now]:
-                del scopes[scope]
+        self.locks = {
+            code: {scope: until for scope, until in scopes.items() if until > now}
+            for code, scopes in self.locks.items()
+        }
         for rule in self.rules:
             last_ts = self._last_counted(rule, trade)
             if last_ts is not None:
@@ -412,19 +414,16 @@ class Protections:
         """Return the locks in force at `now`, in the order of reason code and scope."""
         return listed_locks(self.locks, now)
 
-    def locks_now(self) -> dict[str, dict[str, int]] | None:
-        """Return a copy of `locks` that later trades leave as it is; None without protections."""
-        return {code: scopes.copy() for code, scopes in self.locks.items()} if self.is_on else None
-
     # --- counting -------------------------------------------------------------------------------
 
     def _count_losses(self, trade: RoundTrip) -> None:
         """Count the losses in a row; a trade that breaks even changes nothing."""
+        streaks = self.streaks = self.streaks.copy()
         for scope in (ALL_SYMBOLS, trade.symbol):
             if trade.profit < 0:
-                self.streaks[scope] = self.streaks.get(scope, 0) + 1
+                streaks[scope] = streaks.get(scope, 0) + 1
             elif trade.profit > 0:
-                self.streaks.pop(scope, None)
+                streaks.pop(scope, None)
 
     def _last_counted(self, rule: Protection, trade: RoundTrip) -> int | None:
         """Return the close of the last counted trade if a protection locks now; else None."""
@@ -471,9 +470,9 @@ class Protections:
         return {
             "closed": amount_text(self.closed),
             "left": dict(self._exit_reasons),
-            "locks": {code: dict(scopes) for code, scopes in self.locks.items()},
+            "locks": self.locks,
             "start": amount_text(self.start),
-            "streaks": dict(self.streaks),
+            "streaks": self.streaks,
             "trades": [trade.to_json() for trade in self.trades],
             "trips": self.trips.state(),
             **self._unjudged(),

@@ -35,7 +35,7 @@ class StandingMessage(ReportMessage):
         high_water_mark: The account's; None without limits of an account.
         drawdown: Its drawdown in 10**-4 bps.
         headroom: Use of each limit.
-        locks: Copy of the protections' locks, which are listed at `now`; None without protections.
+        locks: The protections' locks, which are listed at `now`; None without protections.
         memory: State of the protections for the next run; None if it is not reported.
     """
 
@@ -59,7 +59,7 @@ class StandingMessage(ReportMessage):
         self.high_water_mark = account.high_water_mark if account.is_on else None
         self.drawdown = account.drawdown(budgets.equity)
         self.headroom = state.headroom(None)
-        self.locks = protections.locks_now()
+        self.locks = protections.locks if protections.is_on else None
         self.now = state.now
         self.memory = protections.state() if has_memory and protections.is_on else None
 
