@@ -121,7 +121,6 @@ class BarRows:
         count: Number of ticks of the next row, without orders or levels in it.
         calm_until: Until when ticks affect no core, by the walk of several symbols.
         ends_ts: End of the row whose ticks are delivered, likewise.
-        begun: Number of rows that have opened, likewise.
     """
 
     def __init__(
@@ -147,7 +146,6 @@ class BarRows:
         self.count: int = 0
         self.calm_until: int = 0
         self.ends_ts: int = 0
-        self.begun: int = 0
         self._place: i64 = 0  # Index of the next row in the block; set likewise.
         self._symbol: str = market.symbol
         self._interval: str = market.interval
@@ -594,25 +592,30 @@ class BarRows:
     def _deliver_closed(self, place: i64) -> None:
         """Deliver the bars that close with a row of the block."""
         block, market = self._block, self._market
-        row, at = block.first + place, CELL * place
+        at = CELL * place
         end_ts = int_at(block.open_ts, at) + self._length_ms
         self._listener.on_time(end_ts)
-        mixed = block.mixed.get(row)
-        if mixed is None:
-            is_own_read = block.kinds[place] & HAS_OWN != 0
-            mixed = [(market.own, row)] if is_own_read else []
+        kind: i64 = block.kinds[place]
+        if not kind & HAS_MIXED:
             self.seq += block.unread[place]
-        for lane, number in mixed:
+            if kind & HAS_OWN:
+                self.seq += 1
+                self._deliver_bar(self._own_bar(place), int_at(block.close_units, at), end_ts)
+            return
+        for lane, number in block.mixed[block.first + place]:
             self.seq += 1
             if market.is_read(lane):
                 if lane == market.own:
                     bar, units = self._own_bar(place), int_at(block.close_units, at)
                 else:
                     bar, units = market.bar(lane, number)
-                whole = BarInput(self._symbol, bar, units, end_ts, self._run_id)
-                self._lockstep.process(whole, self.seq)
+                self._deliver_bar(bar, units, end_ts)
                 if self._listener.is_stopped:
                     return
+
+    def _deliver_bar(self, bar: ClosedBar, close_units: int, end_ts: int) -> None:
+        whole = BarInput(self._symbol, bar, close_units, end_ts, self._run_id)
+        self._lockstep.process(whole, self.seq)
 
     def _deliver_beat(self, ts: int) -> None:
         self.seq += 1

@@ -6,7 +6,6 @@ ordered by symbol. A tick's key, its time and the number of its symbol, gives it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final, final
 
 from minibot.engine.bar_block import CLOSE, HIGH, LOW, OPEN
@@ -19,10 +18,10 @@ Times = tuple[int, int, int, int]
 NO_SYMBOLS: Final[list[int]] = []
 
 
-def count_below(numbers: Sequence[int], number: int) -> int:
+def count_below(numbers: list[int], number: int) -> int:
     """Return how many of some rising numbers are below one.
 
-    It does what `bisect_left` does, which compares objects and takes four times as long as this
+    It does what `bisect_left` does, which compares objects and takes several times as long as this
     when compiled.
     """
     first, last = 0, len(numbers)

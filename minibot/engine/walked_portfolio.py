@@ -22,6 +22,23 @@ Opened = tuple[int, int, int]
 
 
 @final
+class BegunRows:
+    """Rows of a symbol that have begun.
+
+    Attributes:
+        count: Number of them.
+        bids: The bids that the last one has shown, if its ticks were delivered or a STOP came
+            within it.
+    """
+
+    __slots__ = ("bids", "count")
+
+    def __init__(self) -> None:
+        self.count: int = 0
+        self.bids: list[int] = NO_BIDS
+
+
+@final
 class WalkedPortfolio(Steps):
     """Report data of the bars of several symbols in one backtest; the listener of their walk.
 
@@ -50,11 +67,9 @@ class WalkedPortfolio(Steps):
         self._symbols: list[str] = [each.symbol for each in markets]
         self._performance: Performance = result.performance
         self._numbers: dict[str, int] = {symbol: at for at, symbol in enumerate(self._symbols)}
+        self._begun: list[BegunRows] = [BegunRows() for _ in markets]
         # Symbols of which no row has begun.
         self._waiting: set[int] = set(range(len(markets)))
-        # The bids that a symbol's last row has shown, if it was told tick by tick or a STOP came
-        # within it.
-        self._shown: dict[int, list[int]] = {}
         self._points: list[Opened] = []
         self.rows: PortfolioRows = PortfolioRows(markets, lockstep, run_id, watch, self, close_ts)
 
@@ -66,13 +81,11 @@ class WalkedPortfolio(Steps):
 
     def on_opened(self, ts: int, numbers: list[int]) -> None:
         """Take bars that open at a time and whose ticks are skipped."""
-        rows, shown, waiting = self.rows.rows, self._shown, self._waiting
-        count = len(numbers)
+        waiting, count = self._waiting, len(numbers)
         for number in numbers:
-            rows[number].begun += 1
-        if shown:
-            for number in numbers:
-                shown.pop(number, None)
+            begun = self._begun[number]
+            begun.count += 1
+            begun.bids = NO_BIDS
         if waiting:
             count -= len(waiting.intersection(numbers))
             waiting.difference_update(numbers)
@@ -82,25 +95,25 @@ class WalkedPortfolio(Steps):
     def on_mid(self, number: int, mid: int) -> None:
         """Take the mid of a symbol whose tick is skipped, in hundred-millionths."""
         self._performance.on_mid(self._symbols[number], mid)
-        if self._shown:
-            self._shown.pop(number, None)
+        self._begun[number].bids = NO_BIDS
 
     def on_tick(self, number: int, shown: Shown, open_ts: int) -> None:
         """Take the tick of a symbol delivered next; `open_ts` is set for its bar's first tick."""
         self.on_time(shown.at)
         self._performance.on_mid(self._symbols[number], (shown.bid + shown.ask) // 2)
+        begun = self._begun[number]
         if open_ts:
-            self._shown[number] = []
+            begun.count += 1
+            begun.bids = []
             if number in self._waiting:
                 self._waiting.discard(number)
             else:
                 self._points.append((open_ts, 1, self._performance.equity))
-            self.rows.rows[number].begun += 1
-        self._shown[number].append(shown.bid)
+        begun.bids.append(shown.bid)
 
     def on_cut(self, number: int, bids: list[int]) -> None:
         """Take the bids of a skipped bar that came before a STOP."""
-        self._shown[number] = bids
+        self._begun[number].bids = bids
 
     # --- for walks of a single symbol: not used here --------------------------------------------
 
@@ -132,10 +145,11 @@ class WalkedPortfolio(Steps):
         result.equity = EquityList(lambda: _expanded(points))
         for number, market in enumerate(self._markets):
             result.closes[market.symbol] = market.closes(result.to_ts)
-            if begun := rows.rows[number].begun:
+            begun = self._begun[number]
+            if begun.count:
                 charts = BarCharts(market, self._performance)
-                shown = self._shown.get(number, NO_BIDS)
-                result.prices[market.symbol] = charts.candles(market.first + begun, shown)
+                candles = charts.candles(market.first + begun.count, begun.bids)
+                result.prices[market.symbol] = candles
 
 
 def _expanded(points: Sequence[Opened]) -> EquityColumns:

@@ -175,6 +175,7 @@ class PlanReports:
 
 def levels_of(plan: Plan) -> Levels:
     """Return the levels whose moves are reported, in the order of `PLAN_NAMES`."""
+    lower, upper = plan.rungs_left
     return (
         plan.qty,
         plan.entry,
@@ -188,7 +189,8 @@ def levels_of(plan: Plan) -> Levels:
         plan.target,
         plan.age,
         plan.own_target,
-        *plan.rungs_left,
+        lower,
+        upper,
     )
 
 

@@ -192,8 +192,8 @@ class Protections:
         closed: The profit of all closed trades, in hundred-millionths of quote.
         start: The equity with which the first of the carried runs began.
         locks: The end of each lock by reason code and scope (a symbol or all), also of past ones.
-        streaks: The losses in a row by scope; a gain ends a streak. Each closed trade replaces both,
-            so that reports and snapshots can share what they were.
+        streaks: The losses in a row by scope; a gain ends a streak. Each closed trade replaces
+            locks and streaks, so that reports and snapshots can share what they were.
         waiting: Closed trades that are not judged yet.
     """
 
