@@ -243,20 +243,20 @@ class Lockstep:
     def _deliver(self, messages: list[Message] | None) -> None:
         """Deliver new messages of the cores, and all that follow from them, to their readers."""
         readers, ranks, ts = self._readers, self._ranks, self._table.ts
-        waiting: list[Message] = []
+        waiting: list[Message] = []  # The next one is the last.
         while True:
             if messages:
                 if self._is_heard:
                     self._show(messages)
-                for message in messages:  # Each behind all that come before it.
+                for message in messages:  # Each after all of its rank or a lower one.
                     rank, place = ranks[message.place], len(waiting)
-                    while place and ranks[waiting[place - 1].place] > rank:
+                    while place and ranks[waiting[place - 1].place] <= rank:
                         place -= 1
                     waiting.insert(place, message)
                 messages = None
             if not waiting:
                 return
-            message = waiting.pop(0)
+            message = waiting.pop()
             for port in readers[message.place]:
                 answer = port.core.process(message, message.number, ts + port.delay_ms)
                 if answer:

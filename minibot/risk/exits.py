@@ -328,9 +328,11 @@ class SymbolExits:
 
     def on_bought(self, levels: Wished) -> None:
         """Set the levels of a filled entry; a level that it does not name stays as it was."""
+        stop, target, gap, share, peak = levels
         former = self.wished
-        trail = levels[2:] if levels[2] or levels[3] else former[2:]
-        self.wished = (levels[0] or former[0], levels[1] or former[1], *trail)
+        if not gap and not share:
+            gap, share, peak = former[2], former[3], former[4]
+        self.wished = stop or former[0], target or former[1], gap, share, peak
 
     def wished_by(self, wish: Wish, peak: int) -> Wished:
         """Return the levels of a wish; `peak` is the bid from which a trail follows.
