@@ -215,31 +215,25 @@ class Performance:
             mid = int_at(mids, at)
             if mid > top:
                 if low < top:
-                    self._look_at(symbol, top)
-                    self._look_at(symbol, low)
+                    self.on_mid(symbol, top)
+                    self.on_mid(symbol, low)
                 top = low = mid
             elif mid < low:
                 low = mid
             at += CELL
-        self._look_at(symbol, top)
-        self._look_at(symbol, low)
-        self._look_at(symbol, last)
+        self.on_mid(symbol, top)
+        self.on_mid(symbol, low)
+        self.on_mid(symbol, last)
 
     def on_mid(self, symbol: str, mid: int) -> None:
         """Process a mid, in hundred-millionths, as `on_mids` would one alone."""
-        mark = self._marks.get(symbol)
-        if symbol not in self._held:
-            self._marks[symbol] = mid
-        elif mark is None or mark != mid:
-            self._look_at(symbol, mid)
-
-    def _look_at(self, symbol: str, mid: int) -> None:
-        """Mark a held symbol at a mid and update equity."""
         held, mark = self.portfolio.holding(symbol), self._marks.get(symbol)
         self._marks[symbol] = mid
-        if held is None or mark is None:
+        if held is None:  # A symbol that is not held has no part in equity.
+            return
+        if mark is None:
             self._look()
-        else:
+        elif mark != mid:
             moved = proceeds_down(held.qty, mid) - proceeds_down(held.qty, mark)
             self._take(self.equity + moved)
 
