@@ -140,7 +140,7 @@ class IntentRefused(ResultMessage):
 
     def _written(self) -> Payload:
         intent = self._intent.payload()
-        is_known = self._is_whole and isinstance(intent, OrderIntent)
+        unfilled = intent.qty if self._is_whole and isinstance(intent, OrderIntent) else None
         return OrderResult(
             client_order_id=self.client.text,
             order_id=self.order.text,
@@ -148,7 +148,7 @@ class IntentRefused(ResultMessage):
             symbol=self._intent.symbol,
             reason_code=self._reason,
             filled_qty="0",
-            remaining_qty=intent.qty if is_known and isinstance(intent, OrderIntent) else None,
+            remaining_qty=unfilled,
         )
 
 

@@ -276,6 +276,15 @@ def test_refused_intent_has_the_order_id_that_it_would_have_had() -> None:
     assert result.order_id == derive_id(intent.run_id, ORDER_ROLE, intent.id, 0)
 
 
+@pytest.mark.parametrize(("qty", "unfilled"), [("0.0005", "0.0005"), ("0", None)])
+def test_refusal_reports_the_quantity_unless_it_is_none(qty: str, unfilled: str | None) -> None:
+    """All of a refused quantity is unfilled; a field that is no quantity is not repeated."""
+    (result,) = of(executor().intent("BUY", qty), OrderResult)
+
+    assert (result.result, result.filled_qty) == ("REJECTED", "0")
+    assert result.remaining_qty == unfilled
+
+
 @pytest.mark.parametrize(("side", "shown"), [("BUY", "7.000"), ("SELL", "5.000")])
 def test_fill_reports_the_size_displayed_on_the_side_that_it_takes(side: str, shown: str) -> None:
     """A purchase takes from the ask's seven coins, a sale from the bid's five."""

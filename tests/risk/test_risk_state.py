@@ -15,7 +15,7 @@ from minibot.risk.core import core_from_config, core_from_state
 from minibot.risk.drafts import Verdict
 from minibot.risk.risk_state import RiskState
 from minibot.risk.trading_halts import TradingHalts
-from tests.risk.desk import HASH, OTHER, SYMBOL, Desk, config
+from tests.risk.desk import HASH, OTHER, SYMBOL, Desk, config, opening
 
 WHO: dict[str, Any] = {"who": "operator", "why": "a test"}
 
@@ -32,6 +32,17 @@ def test_state_from_its_text_has_the_same_bytes() -> None:
     assert encode(restored.state()) == encode(state)
     assert restored.headroom(SYMBOL).texts() == desk.risk._state.headroom(SYMBOL).texts()
     assert restored.exit_levels() == desk.risk._state.exit_levels() != {}
+
+
+def test_exit_levels_pass_over_a_position_whose_rules_are_unknown() -> None:
+    """A carried position without rules hides no other position's levels from the screen."""
+    lots = tuple({"symbol": each, "qty": "1", "price": "100", "ts": 1} for each in (OTHER, SYMBOL))
+    desk = Desk(config(risk__hard_stop_bps="1000"), first=opening("1000", lots))
+    desk.instrument(OTHER)
+    desk.tick("100", "100", symbol=OTHER)
+
+    assert list(desk.risk._state.positions.held) == [SYMBOL, OTHER]
+    assert list(desk.risk._state.exit_levels()) == [OTHER]
 
 
 def numbers(value: object) -> Iterator[object]:
