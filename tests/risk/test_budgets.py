@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from minibot.cores.scaled_tick import QuietRange
-from minibot.events.model import JsonObject
+from minibot.events.model import JsonObject, PriceMark
 from minibot.events.money import UNIT
 from minibot.events.unit_sizes import DAY_MS
 from minibot.kernel.canonical import decode, encode
@@ -140,6 +140,17 @@ def test_order_result_of_the_first_millisecond_begins_the_day() -> None:
     *_, result = desk.events("order_results")
 
     desk.risk.process(result, 99, midnight)
+
+    assert desk.risk.state()["budgets"]["day"] == midnight // DAY_MS
+
+
+def test_price_mark_of_the_first_millisecond_begins_the_day() -> None:
+    """A mark that is the first input at midnight sharp counts in the new day."""
+    midnight = (START // DAY_MS + 1) * DAY_MS
+    desk = Desk(config(), ts=midnight - 5_000).ready()
+    desk.ts = midnight
+
+    desk.put("market_ticks", PriceMark(SYMBOL, "100", "miniTicker", midnight))
 
     assert desk.risk.state()["budgets"]["day"] == midnight // DAY_MS
 

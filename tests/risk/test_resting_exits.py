@@ -153,6 +153,15 @@ def test_quote_at_a_level_and_trade_beside_it_trigger_nothing(bid: str, trade: s
     assert one.tick(bid, str(float(bid) + 1), trade=trade) == []
 
 
+def test_target_alone_that_rests_is_left_to_the_executor() -> None:
+    """A position with a plan but without a stop is not sold a second time at its target."""
+    one = held(risk__stop_bps=None, risk__stop_atr_mult=None, portfolio__at_end="carry")
+
+    (rest,) = one.execution.orders
+    assert (rest.stop, rest.target) == (None, 102 * UNIT)
+    assert one.tick("102.50", "103", trade="100") == []
+
+
 def test_each_partial_fill_of_an_entry_is_covered() -> None:
     """The second partial fill replaces the resting order by one of all that is held."""
     one = desk()

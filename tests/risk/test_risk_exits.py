@@ -308,6 +308,19 @@ def test_no_time_exit_by_default_and_with_one_it_fires_at_its_time() -> None:
     assert actions(made.tick(after_ms=1)) == [("EXIT", "time_exit")]
 
 
+def test_time_exit_of_a_later_position_counts_from_its_own_purchase() -> None:
+    """A position behind a closed one of the same symbol has its whole time."""
+    made = holder(risk__time_exit_ms=60_000)
+    made.signal("SELL")
+    made.tick()
+    made.tick(after_ms=50_000)
+    made.signal("BUY")
+    made.tick()
+
+    assert actions(made.tick(after_ms=59_999)) == []
+    assert actions(made.tick(after_ms=1)) == [("EXIT", "time_exit")]
+
+
 def test_sell_signal_exits_the_whole_position() -> None:
     """A SELL signal exits the whole position."""
     made = holder()

@@ -301,6 +301,9 @@ def test_week_counts_each_purchase_once() -> None:
     assert left == ["2000.00000000", "1000.00000000", "0.00000000"]
     assert actions(made.signal("BUY")) == [("BLOCK", "week_notional")]
 
+    made.tick(after_ms=7 * DAY_MS)
+    assert made.risk.facts()["headroom"]["week_notional"] == "3000.00000000"
+
 
 PACED: dict[str, Any] = {"risk__night_notional_soft": "10000", "risk__night_notional_pace": 10}
 HOUR_MS = 3_600_000
