@@ -37,7 +37,8 @@ def test_state_from_its_text_has_the_same_bytes() -> None:
 def test_exit_levels_pass_over_a_position_whose_rules_are_unknown() -> None:
     """A carried position without rules hides no other position's levels from the screen."""
     lots = tuple({"symbol": each, "qty": "1", "price": "100", "ts": 1} for each in (OTHER, SYMBOL))
-    desk = Desk(config(risk__hard_stop_bps="1000"), first=opening("1000", lots))
+    exits = {"risk__hard_stop_bps": "1000", "risk__silent_exit_ms": 120_000}
+    desk = Desk(config(**exits), first=opening("1000", lots))
     desk.instrument(OTHER)
     desk.tick("100", "100", symbol=OTHER)
 
