@@ -8,6 +8,7 @@ them. A missing part is written as null and makes the exit code 1: half a proof 
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import platform
@@ -74,7 +75,13 @@ def gather(folder: Path) -> dict[str, Any]:
 
 def main(argv: list[str]) -> int:
     """Write the bundle; exit code 1 when a part of the proof is missing."""
-    folder = Path(argv[0] if argv else "var/ci")
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.proof_bundle",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("folder", type=Path, nargs="?", default=Path("var/ci"), metavar="FOLDER")
+    folder = parser.parse_args(argv).folder
     bundle = gather(folder)
     (folder / "proof.json").write_text(json.dumps(bundle, indent=1, sort_keys=True) + "\n")
     missing = [name for name, value in {**bundle, **bundle["steps"]}.items() if value is None]

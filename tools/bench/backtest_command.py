@@ -9,6 +9,7 @@ processes; CPU time, which other work on the machine distorts less, and peak mem
 
 from __future__ import annotations
 
+import argparse
 import os
 import shlex
 import subprocess
@@ -181,7 +182,13 @@ def whole_command(plan_repeats: int, folder: Path, case: Case) -> Measure:
 
 def main() -> int:
     """Write the file of bars and print the commands."""
-    folder = Path(sys.argv[1])
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.bench.backtest_command",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("folder", type=Path, metavar="FOLDER")
+    folder = parser.parse_args().folder
     path = bars_file(folder)
     for case in CASES:
         print(shlex.join(["python", *words(path, case, folder / "var")]))
