@@ -21,6 +21,8 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "env" / "site-packages"
     install(folder, "alpha", PACKAGE, "beta>=2; extra == 'more'", "gamma")
     install(folder, "gamma", {"gamma.py": "Z = 1\n"})
+    for name in installed.CUSTOM:  # Those of the interpreter that runs the tests.
+        monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setattr(sys, "path", [str(folder)])
     monkeypatch.setattr(sys, "prefix", str(tmp_path / "env"))
     monkeypatch.setattr("site.getsitepackages", lambda prefixes: [str(folder)])
@@ -86,6 +88,26 @@ def test_environment_that_would_load_other_code_is_named(
 
     assert len(found(site)) == 1
     assert said in found(site)[0]
+
+
+@pytest.mark.row("F157")
+@pytest.mark.parametrize("is_linked", [False, True])
+def test_hook_that_the_interpreter_ships_is_no_problem(
+    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_linked: bool
+) -> None:
+    """Debian ships a link in the standard library, to a file under /etc."""
+    base, etc = tmp_path / "usr", tmp_path / "etc"
+    library = base / "lib" / "python"
+    library.mkdir(parents=True)
+    etc.mkdir()
+    (library / "sitecustomize.py").write_text("")
+    if is_linked:
+        (library / "sitecustomize.py").rename(etc / "sitecustomize.py")
+        (library / "sitecustomize.py").symlink_to(etc / "sitecustomize.py")
+    monkeypatch.setattr(sys, "base_prefix", str(base))
+    monkeypatch.setattr(sys, "path", [str(library), str(site)])
+
+    assert found(site) == []
 
 
 @pytest.mark.row("F157")

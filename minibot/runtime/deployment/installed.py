@@ -74,7 +74,9 @@ def _environment() -> Iterator[str]:
         spec = importlib.util.find_spec(name)
         if spec is None or spec.origin is None:
             continue
-        if sys.prefix != sys.base_prefix and os.path.realpath(spec.origin).startswith(base):
+        # Its folder counts: Debian's is a link in the standard library to a file under /etc.
+        folder = os.path.realpath(os.path.dirname(spec.origin)) + os.sep
+        if sys.prefix != sys.base_prefix and folder.startswith(base):
             continue  # Part of the interpreter, as some systems ship it.
         yield f"{spec.origin}: is run before everything else"
 
