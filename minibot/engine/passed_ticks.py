@@ -21,8 +21,8 @@ NO_SYMBOLS: Final[list[int]] = []
 def count_below(numbers: list[int], number: int) -> int:
     """Return how many of some rising numbers are below one.
 
-    It does what `bisect_left` does, which compares objects and takes several times as long as this
-    when compiled.
+    It does what `bisect_left` does, which compares objects and takes about twice the instructions
+    of this when compiled.
     """
     first, last = 0, len(numbers)
     while first < last:
