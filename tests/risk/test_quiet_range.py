@@ -5,7 +5,7 @@ A backtest passes over all ticks before the last, so a range that is too wide lo
 
 from __future__ import annotations
 
-from copy import deepcopy
+import pickle
 from random import Random
 from typing import Any
 
@@ -71,12 +71,13 @@ def test_ticks_within_the_range_say_nothing_and_only_the_last_counts(
         take(desk, step)
         if number % 10 == 5:
             desk.bar("100", "101", "99", f"{100 + chance.gauss(0, 1):.2f}")
-        each, last = deepcopy(desk.risk), deepcopy(desk.risk)
-        quiet = (each.quiet_ticks if delivers_bars else each.quiet_range)(SYMBOL, desk.ts)
+        quiet = (desk.risk.quiet_ticks if delivers_bars else desk.risk.quiet_range)(SYMBOL, desk.ts)
         ticks = [] if quiet is None else drawn(chance, quiet, desk.ts)
         if not ticks:
             continue
         tried += 1
+        kept = pickle.dumps(desk.risk)
+        each, last = pickle.loads(kept), pickle.loads(kept)
         seq = desk.seqs["market_ticks"]
         for place, tick in enumerate(ticks, start=1):
             assert each.process(tick, seq + place, tick.ts) is None
