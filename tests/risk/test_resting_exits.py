@@ -162,6 +162,26 @@ def test_target_alone_that_rests_is_left_to_the_executor() -> None:
     assert one.tick("102.50", "103", trade="100") == []
 
 
+def test_risk_lists_positions_each_with_its_own_resting_order() -> None:
+    """Each is listed with its own stop and target; the purchase on its way is no such order."""
+    one = held()
+    one.instrument(OTHER)
+    one.tick("49.99", "50", symbol=OTHER, trade="50")
+    one.signal("BUY", symbol=OTHER)
+    one.tick(symbol=OTHER)
+    assert actions(one.signal("BUY", symbol=OTHER)) == [("ALLOW", "allowed")]
+
+    listed = one.risk.facts()["open_positions"]
+
+    assert {
+        each["symbol"]: (each["resting_qty"], each["resting_stop"], each["resting_target"])
+        for each in listed
+    } == {
+        SYMBOL: ("10.00000000", "99.00000000", "102.00000000"),
+        OTHER: ("20.00000000", "49.50000000", "51.00000000"),
+    }
+
+
 def test_each_partial_fill_of_an_entry_is_covered() -> None:
     """The second partial fill replaces the resting order by one of all that is held."""
     one = desk()

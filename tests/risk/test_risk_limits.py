@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from msgspec.structs import replace
 from minibot.events.model import Event, RiskAction, RunOpening
 from minibot.events.money import UNIT, parse_amount
 from minibot.events.unit_sizes import BPS, DAY_MS
+from minibot.kernel.canonical import encode
 from minibot.kernel.errors import InvariantError
 from minibot.risk.core import core_from_state
 from minibot.risk.limits import Limits
@@ -27,6 +29,7 @@ from tests.risk.desk import (
     config,
     fills,
     intents,
+    of,
     opening,
 )
 
@@ -706,6 +709,19 @@ def test_every_action_has_checks_profile_and_headroom_and_stop_shows_failed_ones
         if payload.action == "STOP":
             assert len(failed) == len(payload.checks)
     assert fills(made.events("fills"))
+
+
+@pytest.mark.row("D-45")
+def test_each_decision_tells_version_and_hash_of_a_governed_profile() -> None:
+    """A risk action names policy and hash of its section; without a policy neither is written."""
+    profile = config(risk__policy_version=1)
+    plain, governed = Desk().ready().signal("BUY"), Desk(profile).ready().signal("BUY")
+
+    (action,) = of(governed, RiskAction)
+    assert action.policy_version == 1
+    assert action.profile_sha256 == sha256(encode(profile["risk"])).hexdigest()
+    assert "profile_sha256" not in plain[0].to_json()["payload"]
+    assert "policy_version" not in plain[0].to_json()["payload"]
 
 
 def test_limits_read_each_key_of_their_own() -> None:

@@ -1,23 +1,19 @@
-"""Risk policy: governed profiles stay within their bounds, and say so with each decision."""
+"""Risk policy: governed profiles stay within their bounds."""
 
 from __future__ import annotations
 
 import json
 from fractions import Fraction
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from minibot.events.model import RiskAction
-from minibot.kernel.canonical import encode
 from minibot.kernel.errors import ConfigError
 from minibot.runtime.configuration import risk_policy
 from minibot.runtime.configuration.config import load_config
 from minibot.runtime.configuration.risk_policy import POLICY_PATH
 from minibot.runtime.paths import PROJECT
-from tests.risk.desk import Desk, config, of
 
 NAMES = ("conservative", "balanced", "aggressive")
 POLICY: Any = json.loads(POLICY_PATH.read_bytes())["profiles"]
@@ -101,19 +97,6 @@ def test_no_shipped_profile_ends_a_position_by_its_age(path: Path) -> None:
     """A position may be held for as long as its levels hold; a time exit is the user's choice."""
     if json.loads(path.read_bytes()).get("schema") == "minibot.config":
         assert load_config(path, (), {}).risk.time_exit_ms is None
-
-
-@pytest.mark.row("D-45")
-def test_each_decision_tells_version_and_hash_of_a_governed_profile() -> None:
-    """A risk action names policy and hash of its section; without a policy neither is written."""
-    profile = config(risk__policy_version=1)
-    plain, governed = Desk().ready().signal("BUY"), Desk(profile).ready().signal("BUY")
-
-    (action,) = of(governed, RiskAction)
-    assert action.policy_version == 1
-    assert action.profile_sha256 == sha256(encode(profile["risk"])).hexdigest()
-    assert "profile_sha256" not in plain[0].to_json()["payload"]
-    assert "policy_version" not in plain[0].to_json()["payload"]
 
 
 @pytest.mark.parametrize(
