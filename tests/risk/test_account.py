@@ -89,6 +89,12 @@ def test_equity_above_the_mark_is_no_drawdown() -> None:
     assert account(1000).drawdown(1100 * UNIT) == 0
 
 
+@pytest.mark.parametrize("equity", [-1, 0, 1])
+def test_account_without_a_mark_has_no_drawdown(equity: int) -> None:
+    """Drawdown is a share of the mark: below a mark of 0 there is none."""
+    assert account(0).drawdown(equity) == 0
+
+
 @pytest.mark.slow
 def test_equities_between_the_bounds_change_nothing() -> None:
     """Within `low` and `high` neither mark nor tier moves; one unit beyond either of them does."""

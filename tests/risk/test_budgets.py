@@ -15,7 +15,7 @@ from minibot.kernel.canonical import decode, encode
 from minibot.risk.budgets import BUDGETS, Budgets, drawdown_of, week_of
 from minibot.risk.core import core_from_state
 from minibot.risk.limits import Limits
-from tests.risk.desk import START, SYMBOL, Desk, actions, config, opening
+from tests.risk.desk import START, SYMBOL, Desk, actions, config, opening, results
 
 HOUR_MS = 3_600_000
 FLAT: dict[str, Any] = {"bid": "100", "ask": "100"}
@@ -131,17 +131,18 @@ def test_night_beyond_midnight_leaves_the_day_its_own_beginning() -> None:
 
 
 def test_order_result_of_the_first_millisecond_begins_the_day() -> None:
-    """A result that is the first input at midnight sharp ends the day before."""
+    """A result that is the first input at midnight sharp ends the day before, and its order."""
     midnight = (START // DAY_MS + 1) * DAY_MS
-    desk = Desk(config(), ts=midnight - 5_000).ready()
-    desk.tick("99.99", "100.01")
+    desk = Desk(config(), ts=midnight - 5_100).ready()
     desk.signal("BUY")
-    desk.tick("99.99", "100.01")
-    *_, result = desk.events("order_results")
+    desk.with_risk = False
+    (expired,) = desk.beat(after_ms=5_000)
+    assert (desk.ts, results([expired])) == (midnight, [("EXPIRED", "expired")])
 
-    desk.risk.process(result, 99, midnight)
+    desk.risk.process(expired, 99, midnight)
 
     assert desk.risk.state()["budgets"]["day"] == midnight // DAY_MS
+    assert desk.risk.facts()["open_orders"] == 0
 
 
 def test_price_mark_of_the_first_millisecond_begins_the_day() -> None:

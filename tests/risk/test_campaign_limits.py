@@ -150,6 +150,18 @@ def test_row_to_hold_refuses_entries_at_its_loss_and_allows_them_above(
     assert "SELL" not in [side for side, *_ in traded(one)]
 
 
+def test_entry_beside_no_row_to_hold_is_not_judged_by_one() -> None:
+    """A check of a price that the profile does not name would mislead who reads it."""
+    one = desk()
+    one.buy()
+
+    (allowed,) = [each for each in one.signal("BUY") if each.type == "risk_action"]
+
+    names = [check["name"] for check in allowed.to_json()["payload"]["checks"]]
+    assert "campaign_at_risk" in names
+    assert "recovery_price" not in names
+
+
 @pytest.mark.parametrize("bid", ["89", "90"])
 def test_bid_at_the_stop_leaves_no_room_for_an_entry(bid: str) -> None:
     """No purchase is allowed at the stop or below it, even if the sale there is refused."""

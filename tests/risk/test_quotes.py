@@ -308,6 +308,9 @@ def test_fill_that_comes_before_its_cancel_is_kept_and_not_bought_again() -> Non
 
     (intent,) = intents(events)
     assert float(intent.qty) <= 5.999
+    (again,) = [each for each in events if actions([each]) == [("REDUCE", "requoted")]]
+    # 9.999 coins at an ask of 100.01, less four bought at 99.99.
+    assert check_text(again, "entry_rest_cost") == "600.55989000 / 600.03999000"
     assert [p["qty"] for p in one.risk.facts()["open_positions"]] == ["4.00000000"]
 
 

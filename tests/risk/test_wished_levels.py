@@ -270,6 +270,14 @@ def test_level_that_is_reached_already_is_refused(wish: dict[str, Any], reason: 
     assert actions(desk().signal("BUY", **wish)) == [("BLOCK", reason)]
 
 
+def test_later_entry_without_levels_makes_no_trail_of_the_former_target() -> None:
+    """The target that the first entry wanted stays, and its price is no distance of a trail."""
+    one = bought(bought(desk(), target_price="110"))
+
+    plan = of(one.events("risk_actions"), PositionPlan)[-1]
+    assert (plan.target, plan.trail_signal) == ("110.00000000", None)
+
+
 def test_level_without_a_plan_is_refused() -> None:
     """A stop that nothing would keep is no stop: the entry is refused, with what to do."""
     one = Desk(config()).ready()
