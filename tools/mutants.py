@@ -29,9 +29,11 @@ import sys
 import tempfile
 import time
 import tomllib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from difflib import unified_diff
+from functools import cached_property
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Final, NamedTuple
@@ -157,25 +159,38 @@ class Covered:
         self._data = CoverageData(str(path))
         self._data.read()
 
-    def tests_of(self, module: str, line: int) -> list[str]:
-        """Return the tests that run a line, by their pytest ids, those of its room first.
+    def tests_of(self, module: str, line: int) -> list[list[str]]:
+        """Return the tests to ask about a line, by their pytest ids; those of a later list last.
 
-        Of a line that runs when its module is imported, as that of a constant, and of one that none
-        runs, the files of all tests of its room.
+        First those that run it: in files that share a word of the module's name, then in others,
+        and the tests that run the fewest lines before the rest, as they are quick. A line that runs
+        when modules are imported or fixtures made, as that of a constant, and one that none runs,
+        are the matter of all tests of the room, and of no other's.
         """
         path = self._project / module
         by_line = self._data.contexts_by_lineno(str(path))
         first = _statement_at(path.read_text("utf-8"), line)
         found = {name for at in range(first, line + 1) for name in by_line.get(at, ())}
-        files = files_of(self._project, module)
-        if not found or "" in found:
-            return files
-        parted = [name.rpartition(".") for name in found - {HYPOTHESIS}]
-        ids = [f"{path.replace('.', '/')}.py::{test}" for path, _, test in parted]
-        if HYPOTHESIS in found:
-            ids += property_tests(self._project)
-        order = {name: place for place, name in enumerate(files)}
-        return sorted(ids, key=lambda each: (order.get(each.partition("::")[0], len(order)), each))
+        room = files_of(self._project, module) if "" in found or not found else []
+        ran = []
+        for name in found - {"", HYPOTHESIS}:
+            dotted, _, test = name.rpartition(".")
+            file = f"{dotted.replace('.', '/')}.py"
+            if not room or file in room:
+                ran.append((-shared_words(module, file), self._widths[name], f"{file}::{test}"))
+        asked = [test for _, _, test in sorted(ran)]
+        if HYPOTHESIS in found and not room:
+            asked += property_tests(self._project)
+        return [tests for tests in (asked, room) if tests]
+
+    @cached_property
+    def _widths(self) -> Counter[str]:
+        """Count the lines of both rooms that each test runs."""
+        widths: Counter[str] = Counter()
+        for path in self._data.measured_files():
+            for names in self._data.contexts_by_lineno(path).values():
+                widths.update(names)
+        return widths
 
 
 def _statement_at(source: str, line: int) -> int:
@@ -216,12 +231,17 @@ def drawn(found: Sequence[Mutant], count: int, seed: str) -> list[Mutant]:
 
 def files_of(project: Path, module: str) -> list[str]:
     """Return the test files of a module's room, those that share a word of its name first."""
-    path = Path(module)
-    words, room = set(path.stem.split("_")), path.parent.name
-    found = sorted((project / "tests" / room).glob("test_*.py"))
-    found += [project / name for name in BESIDE.get(room, ())]
-    found.sort(key=lambda each: -len(words & set(each.stem.split("_"))))
-    return [each.relative_to(project).as_posix() for each in found]
+    room = Path(module).parent.name
+    found = [
+        each.relative_to(project).as_posix() for each in project.glob(f"tests/{room}/test_*.py")
+    ]
+    found = sorted(found) + list(BESIDE.get(room, ()))
+    return sorted(found, key=lambda each: -shared_words(module, each))
+
+
+def shared_words(module: str, file: str) -> int:
+    """Return how many words the name of a module and that of a test file share."""
+    return len(set(Path(module).stem.split("_")) & set(Path(file).stem.split("_")))
 
 
 def judges() -> list[str]:
@@ -260,10 +280,10 @@ def fate_of(copy: Path, mutant: Mutant, covered: Covered) -> Fate:
     lines = unified_diff(old, new, n=0, lineterm="")
     change = tuple(line for line in lines if line[:3] not in ("---", "+++"))
     line = next(at for at, (was, now) in enumerate(zip(old, new, strict=False)) if was != now)
-    tests = covered.tests_of(mutant.module, line + 1)
     _replace(path, changed.encode())
     try:
-        killer = failed(copy, tests)
+        asked = (failed(copy, tests) for tests in covered.tests_of(mutant.module, line + 1))
+        killer = next(filter(None, asked), "")
     finally:
         _replace(path, before)
     return Fate(mutant, killer, change)

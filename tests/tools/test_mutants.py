@@ -8,6 +8,7 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
+from coverage import CoverageData
 
 from tests.runs import PROJECT
 from tools.mutants import (
@@ -65,6 +66,35 @@ def test_tests_named_as_the_module_are_asked_first() -> None:
     assert all((PROJECT / name).exists() for name in judges())
 
 
+def test_tests_that_run_a_line_are_asked_before_the_rest_of_its_room(tmp_path: Path) -> None:
+    """Of those that share no word of the module's name, the test that runs the fewest lines."""
+    module, path = tmp_path / SIZING, tmp_path / "lines"
+    module.parent.mkdir(parents=True)
+    module.write_text("a = 1\nb = 2\nc = 3\nd = 4\ne = 5\n", "utf-8")
+    data = CoverageData(str(path))
+    for test, lines in {
+        "": [1],
+        "tests.execution.test_fills.test_order": [1, 2],
+        "tests.risk.test_account.test_week": [1, 2, 3, 4],
+        "tests.risk.test_budgets.test_day": [1, 2, 3],
+        "tests.risk.test_sizing.test_share": [1, 2, 3, 4],
+    }.items():
+        data.set_context(test)
+        data.add_lines({str(module): lines})
+    data.write()
+    room = files_of(tmp_path, SIZING)
+    share, day, week, order = (
+        "tests/risk/test_sizing.py::test_share",
+        "tests/risk/test_budgets.py::test_day",
+        "tests/risk/test_account.py::test_week",
+        "tests/execution/test_fills.py::test_order",
+    )
+
+    asked = [Covered(tmp_path, path).tests_of(SIZING, line) for line in (1, 2, 3, 5)]
+
+    assert asked == [[room], [[share, order, day, week]], [[share, day, week]], [room]]
+
+
 def test_without_data_of_coverage_it_says_how_to_get_them(tmp_path: Path) -> None:
     """The thousand are not begun without them: each would take a minute."""
     with pytest.raises(FileNotFoundError, match=r"tools\.mutants --measure"):
@@ -98,7 +128,7 @@ def test_limit():
     }.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(text, "utf-8")
-    covered = Mock(spec=Covered, tests_of=lambda *_: [test.as_posix()])
+    covered = Mock(spec=Covered, tests_of=lambda *_: [["pytest.ini"], [test.as_posix()]])
 
     fate = fate_of(tmp_path, Mutant(module.as_posix(), "core/NumberReplacer", 0), covered)
 
