@@ -112,9 +112,11 @@ def test_mutants_that_need_not_die_name_a_line_that_stands() -> None:
 def test_unchanged_module_passes_after_its_mutant_has_died(tmp_path: Path) -> None:
     """Bytecode that a test has kept of a mutant is not taken for that of the unchanged module."""
     module, test = Path("minibot/risk/limit.py"), Path("tests/risk/test_limit.py")
+    passes = Path("tests/risk/test_that_passes.py")
     for path, text in {
         module: "LIMIT = 1\n",
         Path("minibot/__init__.py"): "",
+        passes: "import pytest\n@pytest.mark.unit\ndef test_nothing(): pass\n",
         test: f"""\
 import py_compile, pytest
 @pytest.mark.unit
@@ -128,7 +130,7 @@ def test_limit():
     }.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(text, "utf-8")
-    covered = Mock(spec=Covered, tests_of=lambda *_: [["pytest.ini"], [test.as_posix()]])
+    covered = Mock(spec=Covered, tests_of=lambda *_: [[passes.as_posix()], [test.as_posix()]])
 
     fate = fate_of(tmp_path, Mutant(module.as_posix(), "core/NumberReplacer", 0), covered)
 
