@@ -42,7 +42,7 @@ import pytest
 from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import mutate_code
 from cosmic_ray.plugins import get_operator
-from coverage import CoverageData
+from coverage import Coverage, CoverageData
 
 PROJECT: Final = Path(__file__).resolve().parent.parent
 ROOMS: Final = ("risk", "execution")
@@ -97,9 +97,6 @@ OPERATORS: Final = tuple(
 ALIKE_FILE: Final = PROJECT / "tools" / "mutants_alike.toml"
 COVERED: Final = PROJECT / "var" / "coverage" / "lines"
 PYTEST: Final = ("-m", "pytest", "-q", "-x", "-n0", "-m", "unit", "-p", "no:cacheprovider")
-
-HYPOTHESIS: Final = "hypothesis.internal.conjecture.engine.ConjectureRunner.test_function"
-"""Name under which coverage notes the lines of every property test."""
 
 Alike = Mapping[tuple[str, str, str], str]
 """By module, line and what becomes of it: why no unit test has to tell the mutant apart."""
@@ -163,25 +160,21 @@ class Covered:
         """Return the tests to ask about a line, by their pytest ids; those of a later list last.
 
         First those that run it: in files that share a word of the module's name, then in others,
-        and the tests that run the fewest lines before the rest, as they are quick. A line that runs
-        when modules are imported or fixtures made, as that of a constant, and one that none runs,
-        are the matter of all tests of the room, and of no other's.
+        and the tests that run the fewest lines before the rest, as they are quick. A line that also
+        runs when modules are imported, as that of a constant, and one that none runs, are the
+        matter of all tests of the room, and of no other's.
         """
         path = self._project / module
         by_line = self._data.contexts_by_lineno(str(path))
         first = _statement_at(path.read_text("utf-8"), line)
         found = {name for at in range(first, line + 1) for name in by_line.get(at, ())}
         room = files_of(self._project, module) if "" in found or not found else []
-        ran = []
-        for name in found - {"", HYPOTHESIS}:
-            dotted, _, test = name.rpartition(".")
-            file = f"{dotted.replace('.', '/')}.py"
-            if not room or file in room:
-                ran.append((-shared_words(module, file), self._widths[name], f"{file}::{test}"))
-        asked = [test for _, _, test in sorted(ran)]
-        if HYPOTHESIS in found and not room:
-            asked += property_tests(self._project)
-        return [tests for tests in (asked, room) if tests]
+
+        def rank(test: str) -> tuple[int, int, str]:
+            return -shared_words(module, _file_of(test)), self._widths[test], test
+
+        ran = [test for test in found - {""} if not room or _file_of(test) in room]
+        return [tests for tests in (sorted(ran, key=rank), room) if tests]
 
     @cached_property
     def _widths(self) -> Counter[str]:
@@ -239,6 +232,11 @@ def files_of(project: Path, module: str) -> list[str]:
     return sorted(found, key=lambda each: -shared_words(module, each))
 
 
+def _file_of(test: str) -> str:
+    """Return the file of a test, by its pytest id."""
+    return test.partition("::")[0]
+
+
 def shared_words(module: str, file: str) -> int:
     """Return how many words the name of a module and that of a test file share."""
     return len(set(Path(module).stem.split("_")) & set(Path(file).stem.split("_")))
@@ -249,19 +247,6 @@ def judges() -> list[str]:
     return [f"tests/{room}" for room in ROOMS] + [
         each for names in BESIDE.values() for each in names
     ]
-
-
-def property_tests(project: Path) -> list[str]:
-    """Return the property tests that judge mutants, by their pytest ids."""
-    found = []
-    for place in judges():
-        for path in sorted((project / place).glob("test_*.py")) or [project / place]:
-            for node in ast.parse(path.read_text("utf-8")).body:
-                if isinstance(node, ast.FunctionDef) and "given(" in "".join(
-                    ast.unparse(each) for each in node.decorator_list
-                ):
-                    found.append(f"{path.relative_to(project).as_posix()}::{node.name}")
-    return found
 
 
 def fate_of(copy: Path, mutant: Mutant, covered: Covered) -> Fate:
@@ -388,9 +373,25 @@ def living_max(count: int) -> int:
     return most
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Note under the name of a test, whatever its parameters, what it and its fixtures run.
+
+    `measured` lets pytest take this module for a plugin.
+    """
+    measurement = Coverage.current()
+    assert measurement is not None
+    measurement.switch_context(item.nodeid.partition("[")[0])
+    try:
+        return (yield)
+    finally:
+        measurement.switch_context("")
+
+
 def measured() -> int:
     """Run the rooms' tests under coverage and print what none of them runs; 0 for nothing."""
-    words = ("-m", "pytest", "-q", "-n0", "-m", "not campaign", "-p", "no:cacheprovider", *judges())
+    plugins = ("-p", "no:cacheprovider", "-p", "tools.mutants")
+    words = ("-m", "pytest", "-q", "-n0", "-m", "not campaign", *plugins, *judges())
     COVERED.parent.mkdir(parents=True, exist_ok=True)
     for step in (("run", *words), ("report",)):
         command = [sys.executable, "-m", "coverage", *step]

@@ -23,11 +23,9 @@ from tools.mutants import (
     judges,
     living_max,
     mutants,
-    property_tests,
 )
 
 SIZING = "minibot/risk/sizing.py"
-CHAIN = "tests/risk/test_risk_chain.py"
 
 
 @pytest.mark.row("B-83")
@@ -67,28 +65,27 @@ def test_tests_named_as_the_module_are_asked_first() -> None:
 
 
 def test_tests_that_run_a_line_are_asked_before_the_rest_of_its_room(tmp_path: Path) -> None:
-    """Of those that share no word of the module's name, the test that runs the fewest lines."""
+    """Files that share a word of the module's name come first, then tests that run few lines."""
     module, path = tmp_path / SIZING, tmp_path / "lines"
     module.parent.mkdir(parents=True)
     module.write_text("a = 1\nb = 2\nc = 3\nd = 4\ne = 5\n", "utf-8")
-    data = CoverageData(str(path))
-    for test, lines in {
-        "": [1],
-        "tests.execution.test_fills.test_order": [1, 2],
-        "tests.risk.test_account.test_week": [1, 2, 3, 4],
-        "tests.risk.test_budgets.test_day": [1, 2, 3],
-        "tests.risk.test_sizing.test_share": [1, 2, 3, 4],
-    }.items():
-        data.set_context(test)
-        data.add_lines({str(module): lines})
-    data.write()
-    room = files_of(tmp_path, SIZING)
     share, day, week, order = (
         "tests/risk/test_sizing.py::test_share",
         "tests/risk/test_budgets.py::test_day",
         "tests/risk/test_account.py::test_week",
         "tests/execution/test_fills.py::test_order",
     )
+    room, data = files_of(tmp_path, SIZING), CoverageData(str(path))
+    for test, lines in {
+        "": [1],
+        order: [1, 2],
+        week: [1, 2, 3, 4],
+        day: [1, 2, 3],
+        share: [1, 2, 3, 4],
+    }.items():
+        data.set_context(test)
+        data.add_lines({str(module): lines})
+    data.write()
 
     asked = [Covered(tmp_path, path).tests_of(SIZING, line) for line in (1, 2, 3, 5)]
 
@@ -137,15 +134,6 @@ def test_limit():
     assert fate.killer.startswith(f"FAILED {test.as_posix()}::test_limit")
     assert fate.change == ("@@ -1 +1 @@", "-LIMIT = 1", "+LIMIT = 2")
     assert not failed(tmp_path, [test.as_posix()])
-
-
-def test_property_tests_are_asked_for_the_lines_that_they_run() -> None:
-    """Coverage notes such lines under a function of Hypothesis, which is not a test of ours."""
-    asked = property_tests(PROJECT)
-    files = {PROJECT / name.partition("::")[0] for name in asked}
-
-    assert f"{CHAIN}::test_chain_whatever_happens_keeps_its_invariants" in asked
-    assert all("@given(" in path.read_text("utf-8") for path in files)
 
 
 @pytest.mark.process
