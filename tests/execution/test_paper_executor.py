@@ -595,16 +595,19 @@ def test_market_order_expires_where_no_touch_stands_for_it(
     before: str, changes: dict[str, Any]
 ) -> None:
     """One behind a gap, of a halt, too old, not yet reached, or met before is none."""
-    desk = executor(**changes)
+    desk, ends = executor(**changes), ("EXPIRED", "expired")
     desk.intent("SELL", "2")
     if before == "gap":
         desk.put("market_ticks", Gap(SYMBOL, "quote", desk.ts, desk.ts, "test"))
     if before == "halt":
         desk.instrument(status="HALT")
+        ends = ("CANCELLED", "left_trading")
     if before == "partial":
         desk.tick(bid_qty="1.5")
 
     assert desk.beat(after_ms=3_600) == []
+    desk.beat(after_ms=1_400)
+    assert results(desk.events("order_results"))[-1] == ends
 
 
 def test_limit_order_meets_no_touch_with_a_beat() -> None:

@@ -21,6 +21,7 @@ from tests.risk.desk import (
     of,
     opening,
 )
+from tests.risk.test_left_trading import universe
 
 CAMPAIGN: dict[str, Any] = {
     "risk__exit_policy": "campaign",
@@ -159,3 +160,11 @@ def test_carried_position_begins_its_campaign_with_the_opening() -> None:
     assert campaign.is_open
     assert campaign.ref is not None
     assert campaign.ref.text == derive_id(first.run_id, CAMPAIGN_ROLE, first.id, 0)
+
+
+def test_universe_is_taken_by_a_profile_with_campaigns() -> None:
+    """Universes have no symbol, so they are of no campaign."""
+    one = desk()
+
+    assert one.put("market_ticks", universe(SYMBOL)) == []
+    assert actions(one.signal("BUY")) == [("ALLOW", "allowed")]
