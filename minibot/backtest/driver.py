@@ -100,10 +100,9 @@ def run_backtest(
         config: The resolved profile.
         progress: Called now and then with the progress.
         draws: True to keep the strategy's lines, which a page of the result draws.
-        record: Record that digests decisions during the run, `BATCH` at a time. It keeps no holds,
-            refusals by risk, order results or account standings; what a report needs is counted.
-            Without a record, every event of the cores is kept. A replay in recorded order does not
-            use it.
+        record: Record that digests decisions during the run, `BATCH` at a time. It keeps what
+            trades are made of, and counts what else a report needs. Without a record, every event
+            of the cores is kept. A replay in recorded order does not use it.
 
     Raises:
         RunStop: A core found an impossible state, or a replay deviates (`IntegrityError`).

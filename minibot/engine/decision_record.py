@@ -1,9 +1,9 @@
 """Decision record: the parts of a run that a report reads, recorded while the run decides.
 
 A year of one-minute bars has hundreds of thousands of decisions; a report needs their digest,
-counts and the trades. So each decision is encoded once, added to the digest and dropped: holds,
-refusals of risk, order results and the account's standing are not kept, and become no events.
-Figures need still less: the fills, and whether an order had a limit.
+counts and the trades. So each decision is encoded once, added to the digest and dropped. Only what
+trades are made of becomes events: fills, orders, the signals of entries and risk's exits. Figures
+need still less: the fills, and whether an order had a limit.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from minibot.cores.event_id import EventId
 from minibot.cores.messages import (
     FILLS,
     QUEUES,
-    RESULTS,
     ActionMessage,
+    FillMessage,
     IntentMessage,
     Message,
     ResultMessage,
@@ -24,7 +24,7 @@ from minibot.cores.messages import (
 from minibot.engine.decisions import DecisionDigest
 from minibot.engine.run_result import BacktestResult, Derived
 from minibot.engine.signal_log import UNFILLED, SignalLog
-from minibot.events.model import BLOCK, HOLD, Event, OrderResult, RiskStanding, Signal
+from minibot.events.model import BLOCK, BUY, EXIT, Event, OrderResult, Signal
 
 
 class DecisionRecord:
@@ -39,11 +39,9 @@ class DecisionRecord:
         self._is_for_page = is_for_page
         self._digest = DecisionDigest()
         self._signals = SignalLog(has_values=is_for_page)
-        # By the objects that stand for ids: cores hand them on. A signal is kept as its message
-        # until something follows from it that is kept: most signals are refused.
+        # By the objects that stand for ids: cores hand them on. A purchase's signal is kept as its
+        # message until an order follows from it; without one it is dropped.
         self._kept: dict[EventId, Derived | SignalMessage] = {}
-        # Causes of what is kept.
-        self._causes: set[EventId] = set()
 
     def take(self, messages: Sequence[Message], event_of: Callable[[Message], Event]) -> None:
         """Take the next messages, whose contents do not change later.
@@ -78,30 +76,29 @@ class DecisionRecord:
                     log.add_result(result)
 
     def _keep(self, messages: Sequence[Message], event_of: Callable[[Message], Event]) -> None:
-        """Keep the messages that a report reads, and their causes."""
-        kept, causes = self._kept, self._causes
+        """Keep fills and orders, and what gives the reasons of trades."""
+        kept = self._kept
         for message in messages:
             if isinstance(message, SignalMessage):
-                if message.side != HOLD:  # A hold causes nothing.
+                if message.side == BUY:
                     kept[message.ref()] = message
-            elif isinstance(message, ActionMessage) and message.action == BLOCK:
+                continue
+            if isinstance(message, IntentMessage):
                 for cause in message.causes():
-                    # A fill may cause a refusal too, if the position left is too small to protect.
-                    if cause not in causes and isinstance(kept.get(cause), SignalMessage):
-                        del kept[cause]
-            elif message.place != RESULTS and not _is_standing(message):
-                for cause in message.causes():
-                    causes.add(cause)
                     former = kept.get(cause)
                     if isinstance(former, SignalMessage):
                         kept[cause] = _written(former, event_of)
+            elif isinstance(message, ActionMessage) and message.action == BLOCK:
+                for cause in message.causes():
+                    if isinstance(kept.get(cause), SignalMessage):
+                        del kept[cause]
+            if _has_reason(message):
                 kept[message.ref()] = _written(message, event_of)
 
     def give(self, result: BacktestResult, event_of: Callable[[Message], Event]) -> None:
         """Store the recorded events, signals and digest in the result of the pass."""
         result.derived = [
-            _written(each, event_of) if isinstance(each, SignalMessage) else each
-            for each in self._kept.values()
+            each for each in self._kept.values() if not isinstance(each, SignalMessage)
         ]
         result.log = self._signals
         result.digest = self._digest.hex
@@ -111,8 +108,11 @@ def _has_limit(message: Message) -> bool:
     return isinstance(message, IntentMessage) and message.limit is not None
 
 
-def _is_standing(message: Message) -> bool:
-    return isinstance(message.payload(), RiskStanding)
+def _has_reason(message: Message) -> bool:
+    """Return whether a trade is made of a message, or was left because of it."""
+    if isinstance(message, ActionMessage):
+        return message.action == EXIT
+    return isinstance(message, FillMessage | IntentMessage)
 
 
 def _written(message: Message, event_of: Callable[[Message], Event]) -> Derived:

@@ -102,7 +102,7 @@ class BacktestResult:
         from_ts, to_ts: Market time of the first and the last market event, Unix ms.
         inputs: Number of market events taken, by type.
         derived: Every signal, risk action, intent, result and fill, in order of derivation; after a
-            pass with a `DecisionRecord` without holds and order results.
+            pass with a `DecisionRecord` only those that trades are made of.
         equity: Equity at the beginning of each candle but the first, and at the end of the run.
         prices: Candles for the chart, by symbol.
         closes: By symbol, the first and the last close of the span in hundred-millionths of quote;

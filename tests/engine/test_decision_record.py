@@ -11,7 +11,7 @@ from minibot.backtest.report.review import Review
 from minibot.backtest.search.backtest_job import Job, run_job
 from minibot.engine.decision_record import DecisionRecord
 from minibot.engine.signal_log import KEPT_MAX, Named, SignalLog
-from minibot.events.model import BLOCK, HOLD, Check, RiskAction, Signal
+from minibot.events.model import BLOCK, BUY, HOLD, Check, RiskAction, Signal
 from tests.backtest.markets import bar_profile, walk, write_klines
 
 MAKER = (
@@ -22,7 +22,7 @@ MAKER = (
 
 @pytest.mark.slow
 def test_recorded_review_is_that_of_all_events(tmp_path: Path) -> None:
-    """Digest, document and dots are the same, though holds and order results are not kept."""
+    """Digest, document and dots are the same, though only what trades are made of is kept."""
     path = write_klines(tmp_path, walk(3 * 1440, seed=7))
     job = Job((f"klines:{path}",), bar_profile().raw)
 
@@ -34,7 +34,10 @@ def test_recorded_review_is_that_of_all_events(tmp_path: Path) -> None:
     assert named_values(recorded, "BTCUSDT", 50) == values
     assert len(values) > 2
     assert whole.log.sides[HOLD] > 10
-    assert len(recorded.derived) < len(whole.derived) - whole.log.sides[HOLD]
+    orders, entries = recorded.of("order_intents"), {one.id for one in recorded.of("signals")}
+    assert orders == whole.of("order_intents")
+    assert 0 < len(entries) < whole.log.sides[BUY]
+    assert entries < {cause for order in orders for cause in order.cause_ids or ()}
 
 
 @pytest.mark.slow
