@@ -132,11 +132,13 @@ def test_part_of_exactly_the_least_quantity_has_its_rung() -> None:
 
 
 def test_gap_beyond_both_rungs_sells_both_parts_at_the_gap() -> None:
-    """A jump to 106 sells eight of ten at once, at 106."""
+    """A jump to 106 sells eight of ten at once, at 106; no rung is left in the plan."""
     one = holder()
+    assert told(one.events("risk_actions"))[-1].rungs == ("102.00000000", "104.00000000")
 
     assert to(one, "106.00") == [("EXIT", "ladder_target")]
     assert sold(one) == [("8.000", "106.00")]
+    assert told(one.events("risk_actions"))[-1].rungs is None
 
 
 def test_target_of_the_position_sells_the_rest() -> None:
