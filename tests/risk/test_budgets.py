@@ -289,9 +289,9 @@ def test_notional_of_one_budget_beyond_its_hard_limit_is_told(name: str) -> None
         budgets = Budgets(Limits(config(**keys, risk__week_notional_soft="5000")))
         budgets.open({name: used}, 1000 * UNIT, START)
         exceeded = budgets.on_equity(1000 * UNIT, 0)
-        outcomes.append(exceeded is not None)
+        outcomes.append((exceeded is not None, budgets.room() == (-1, -1)))
 
-    assert outcomes == [False, True]
+    assert outcomes == [(False, False), (True, True)]
 
 
 def test_lack_of_a_lot_without_a_price_moves_the_floor_of_equity_at_once() -> None:

@@ -921,6 +921,32 @@ def test_trade_that_leaves_dust_is_closed_whatever_another_symbol_buys() -> None
     assert closed["symbol"] == SYMBOL
 
 
+def test_lock_that_ends_with_the_next_trade_is_not_kept() -> None:
+    """A lock bars nothing at its end, so that no memory holds it from then on."""
+    one = Protections(protected({"method": "CooldownPeriod", "stop_duration": 1}))
+    one.on_trade(trade("-1"))
+    (first,) = one.listed(BEGAN)
+
+    one.on_trade(trade("-1", first["until_ts"], symbol=OTHER))
+
+    assert list(one.state()["locks"]["cooldown_period"]) == [OTHER]
+
+
+def test_locks_of_all_and_of_one_symbol_keep_a_trade_each() -> None:
+    """Two locks of a day by two trades outlive a profile with locks of an hour, with both."""
+    pairs = {"method": "LowProfitPairs", "required_profit": "1", "trade_limit": 1}
+    rows = {"method": "LossesInRow", "trade_limit": 1}, pairs | {"lookback_period": 60}
+    day, hour = (protected(*(row | {"stop_duration": n} for row in rows)) for n in (1440, 60))
+    first, second, now = Protections(day), Protections(hour), BEGAN + 120 * MINUTE
+    first.on_trade(trade("1", symbol=OTHER))
+    first.on_trade(trade("-1"))
+    second.open(Portfolio({}, ()), 0, first.state(), BEGAN)
+
+    second.on_trade(trade("1", now, symbol="SOLUSDT"))
+
+    assert [one.symbol for one in second.trades] == [OTHER, SYMBOL, "SOLUSDT"]
+
+
 def test_lasting_lock_of_all_symbols_keeps_the_last_trade_before_it() -> None:
     """A day's lock of all outlives a profile with one of an hour, and no later run is barred."""
     row = {"method": "LossesInRow", "trade_limit": 1}

@@ -770,6 +770,18 @@ def test_refusal_by_the_venues_price_bounds_is_told_as_a_failed_check() -> None:
     assert failed == ["quote_notional"]
 
 
+def test_quote_counts_as_one_order_without_a_trigger() -> None:
+    """Beside the venue's bounds stand what rests with it: itself alone, and no list."""
+    one = desk()
+    one.put("market_ticks", instrument(orders_max=9, algo_orders_max=9, order_lists_max=9))
+
+    action, *_ = one.signal("BUY")
+
+    checks = {check["name"]: check["value"] for check in action.to_json()["payload"]["checks"]}
+    counts = [checks[name] for name in ("open_orders", "algo_orders", "order_lists")]
+    assert counts == ["1", "0", "0"]
+
+
 def test_quote_that_follows_the_bid_out_of_the_venues_bounds_is_not_sent() -> None:
     """The venue lowers its highest price while a quote rests: the next one would be above it."""
     one = quoted(risk__maker_requotes=20)

@@ -261,6 +261,17 @@ def test_target_by_age_counts_fees_both_ways_and_stands_beside_the_target() -> N
     assert actions(near.tick("100.10", "100.10", after_ms=60 * MINUTE)) == [("EXIT", "take_profit")]
 
 
+def test_plan_names_the_row_of_the_target_by_age() -> None:
+    """Rows count from 1, as the journal's reader counts those of the profile; 0 is none."""
+    ages = AGES["risk__targets_by_age"]
+    late = holder(**HARD, risk__targets_by_age=[[1, "300"], *ages[1:]])
+    for minutes in (1, 9):
+        late.tick("100", "100", after_ms=minutes * MINUTE)
+        late.beat()
+
+    assert [plan.age_row for plan in told(late.events("risk_actions"))] == [0, 1, 2]
+
+
 # --- missing data ---------------------------------------------------------------------------------
 
 
