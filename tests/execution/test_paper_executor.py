@@ -568,6 +568,17 @@ def test_touch_still_stands_when_the_rules_of_its_market_come_again() -> None:
     assert results(desk.beat(after_ms=3_500)) == [("FILLED", "filled")]
 
 
+@pytest.mark.parametrize(("early_ms", "said"), [(1, []), (0, [("FILLED", "filled")])])
+def test_touch_that_stands_fills_no_order_before_its_latency_is_over(
+    early_ms: int, said: list[tuple[str, str]]
+) -> None:
+    """The beat at which the order reaches the venue is the first to fill it."""
+    desk = executor(execution__latency_market_ms=3_600)
+    desk.intent("SELL", "2")
+
+    assert results(desk.beat(after_ms=3_600 - early_ms)) == said
+
+
 def test_market_order_meets_no_more_of_a_touch_that_stands_than_it_shows() -> None:
     """The rest behind the displayed size ends with the order's time."""
     desk = executor()

@@ -303,6 +303,16 @@ def test_snapshot_between_trades_locks_as_without_it() -> None:
     assert desk.risk.state()["protections"]["streaks"] == {ALL_SYMBOLS: 2, SYMBOL: 2}
 
 
+@pytest.mark.parametrize(("profit", "locks"), [("0.00000001", 0), ("0", 1)])
+def test_smallest_profit_ends_a_row_of_losses(profit: str, locks: int) -> None:
+    """A trade that breaks even stands between two losses and changes nothing."""
+    one = Protections(protected({"method": "LossesInRow", "trade_limit": 2, "stop_duration": 60}))
+    for number, each in enumerate(("-1", profit, "-1")):
+        one.on_trade(trade(each, BEGAN + number))
+
+    assert len(one.listed(BEGAN + 2)) == locks
+
+
 def test_standing_read_later_is_that_of_its_moment() -> None:
     """A standing lists the locks of its own time, although it is formatted after later trades."""
     rule = {"method": "CooldownPeriod", "stop_duration": 600}
