@@ -107,10 +107,11 @@ def test_looser_stop_beside_a_target_is_left_out_and_told() -> None:
 
 @pytest.mark.parametrize("target", ["102", "108"])
 def test_target_moves_either_way(target: str) -> None:
-    """The strategy's target is its own; the sale names it."""
+    """The strategy's target is its own, and brings no stop; the sale names it."""
     one = holder({"target_price": "104"})
     one.signal("ADJUST", target_price=target)
 
+    assert plan_of(one).stop_signal is None
     assert shown(one, "101.99") == []
     assert shown(one, target) == [("EXIT", "signal_target")]
 

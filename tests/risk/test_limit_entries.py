@@ -122,6 +122,20 @@ def test_limit_too_small_at_its_price_is_refused() -> None:
     assert actions(limit(one, "50")) == [("BLOCK", "min_notional")]
 
 
+def test_entry_whose_cancel_was_sent_is_not_cancelled_again() -> None:
+    """Of two purchases that rest, one is being withdrawn when the symbol is left."""
+    one = desk(**GRID)
+    limit(one, "95")
+    limit(one, "94")
+    state = one.risk._state
+    going, other = state.quotes.open[SYMBOL]
+    going.is_cancelling = True
+
+    left = state.quotes.end_all(SYMBOL, state.positions.entries(state.positions.of(SYMBOL)))
+
+    assert [order.client for order in left] == [other.client]
+
+
 def test_limit_ends_with_its_validity() -> None:
     """After its time nothing rests or is bought, and the strategy may ask again."""
     one = desk()

@@ -824,6 +824,26 @@ def test_stop_at_a_tick_with_a_quote_standing_stands_alone(
     assert of(events, OrderCancel) == []
 
 
+def test_stop_of_an_exit_that_was_asked_for_stands_alone_beside_a_quote() -> None:
+    """An operator's exit finds the order rate spent by the quote, which nothing withdraws then."""
+    lot = {"symbol": SYMBOL, "qty": "50", "price": "100", "ts": 1}
+    one = desk((lot,), risk__orders_per_minute_soft=1, risk__orders_per_minute_hard=1)
+    assert actions(one.signal("BUY")) == [("ALLOW", "allowed")]
+    one.tick()
+
+    events = leave(one)
+
+    assert actions(events) == [("STOP", "RISK_LIMIT")]
+    assert of(events, OrderCancel) == []
+
+
+def test_withdrawal_by_a_sale_shows_the_signal_against_none() -> None:
+    """Its failed check says that there was a signal to sell, where none may be."""
+    (event,) = [each for each in sell(quoted()) if actions([each]) == [("WITHDRAW", "signal_exit")]]
+
+    assert check_text(event, "opposite_signal") == "SELL / none"
+
+
 def test_hard_limit_passed_behind_the_late_fill_of_a_quote_stops_the_run() -> None:
     """The room that a quote's end freed is spent elsewhere before its last fill is read.
 

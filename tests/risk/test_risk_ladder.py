@@ -373,6 +373,7 @@ def test_quantity_is_too_small_below_the_venues_least_or_without_anything_to_sel
     bounds = Bounds(UNIT, qty_min * UNIT, None, notional_min * UNIT, None)
 
     assert is_too_small(qty * UNIT, bounds, 2 * UNIT) is found
+    assert not is_too_small(1, Bounds(1, 1, None, 0, None), UNIT)
 
 
 def test_upper_rung_that_moves_alone_is_reported() -> None:

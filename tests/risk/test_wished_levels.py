@@ -245,10 +245,11 @@ def test_level_beyond_64_bits_is_kept_over_a_restart(exits_at: str, wish: dict[s
     assert plain.risk.state() == cut.risk.state()
 
 
-def test_second_entry_raises_the_stop_and_never_lowers_it() -> None:
+@pytest.mark.parametrize("stop", [{"stop_price": "95"}, {}])
+def test_second_entry_raises_the_stop_and_never_lowers_it(stop: dict[str, Any]) -> None:
     """The highest of stops wanted one after the other counts; a target is replaced."""
     one = bought(desk(), stop_price="97", target_price="104")
-    bought(one, stop_price="95", target_price="106")
+    bought(one, **stop, target_price="106")
 
     plan = of(one.events("risk_actions"), PositionPlan)[-1]
     assert (plan.stop_signal, plan.target_signal) == ("97.00000000", "106.00000000")
