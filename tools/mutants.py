@@ -59,6 +59,8 @@ LIVING_SHARE: Final = 0.05
 WHOLE: Final = 1000
 """A draw of so many is held to that share itself."""
 CHANCE: Final = 0.001
+TEST_S_MAX: Final = 100.0
+"""One test that takes longer does not end: the longest takes 16 s on a slow machine."""
 TESTS_S_MAX: Final = 300.0
 TOLD_EVERY: Final = 50
 # Those of which a person makes mistakes. The others of cosmic-ray change a type, and die at once.
@@ -280,17 +282,18 @@ def _replace(path: Path, source: bytes) -> None:
     Path(importlib.util.cache_from_source(str(path))).unlink(missing_ok=True)
 
 
-def failed(copy: Path, tests: Sequence[str]) -> str:
+def failed(copy: Path, tests: Sequence[str], test_s_max: float = TEST_S_MAX) -> str:
     """Return the first unit test that fails in a copy of the project; an empty text for none.
 
-    Tests that do not end in time count as a failure.
+    A test that does not end in time counts as a failure, and so do tests that do not begin.
 
     Raises:
         ValueError: There is no such test.
     """
+    ends = (f"faulthandler_timeout={test_s_max:g}", "faulthandler_exit_on_timeout=true")
     try:
         done = subprocess.run(
-            [sys.executable, "-B", *PYTEST, *tests],
+            [sys.executable, "-B", *PYTEST, *(f"--override-ini={each}" for each in ends), *tests],
             cwd=copy,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -304,6 +307,8 @@ def failed(copy: Path, tests: Sequence[str]) -> str:
         return ""
     if "ERROR: file or directory not found" in done.stdout:
         raise ValueError(f"{', '.join(tests)}: {done.stdout[-500:]}")
+    if "Timeout (" in done.stdout:
+        return f"no end within {test_s_max:g} s"
     told = (line for line in done.stdout.splitlines() if line.startswith(("FAILED ", "ERROR ")))
     return next(told, f"pytest ended with {done.returncode}: {done.stdout[-500:]}")
 

@@ -137,6 +137,17 @@ def test_limit():
 
 
 @pytest.mark.process
+def test_mutant_whose_test_does_not_end_dies(tmp_path: Path) -> None:
+    """An endless loop does not wait for the time that all tests may take."""
+    (tmp_path / "test_loop.py").write_text(
+        "import pytest\n@pytest.mark.unit\ndef test_loop():\n    while True: pass\n", "utf-8"
+    )
+    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = unit\n", "utf-8")
+
+    assert failed(tmp_path, ["test_loop.py"], 0.5) == "no end within 0.5 s"
+
+
+@pytest.mark.process
 def test_test_that_is_missing_kills_no_mutant(tmp_path: Path) -> None:
     """Whoever asks for it hears so; a mutant that no unit test runs lives."""
     (tmp_path / "test_other.py").write_text("def test_other():\n    raise ValueError\n", "utf-8")
