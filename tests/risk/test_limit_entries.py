@@ -123,7 +123,7 @@ def test_limit_too_small_at_its_price_is_refused() -> None:
 
 
 def test_entry_whose_cancel_was_sent_is_not_cancelled_again() -> None:
-    """Of two purchases that rest, one is being withdrawn when the symbol is left."""
+    """Two purchases rest, and one is being withdrawn when the symbol is left."""
     one = desk(**GRID)
     limit(one, "95")
     limit(one, "94")
