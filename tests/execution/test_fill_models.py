@@ -267,7 +267,7 @@ def test_queue_moves_only_by_takers_of_the_other_side(taker: str | None, filled:
 
 
 def test_queue_gives_not_a_unit_without_a_trade_of_the_other_side_at_its_price() -> None:
-    """A quote, a trade elsewhere and one by a buyer fill no bid, however small a fill may be."""
+    """Trades elsewhere, by a buyer, or just as large as the queue fill no bid, not even a unit."""
     desk = executor("queue")
     desk.instrument(qty_increment="0.00000001", qty_min="0.00000001")
     limit(desk, "BUY", "99.99")
@@ -276,7 +276,8 @@ def test_queue_gives_not_a_unit_without_a_trade_of_the_other_side_at_its_price()
     others = trade(desk, "100.01", "5", "BUY"), trade(desk, "99.99", "5", "BUY")
 
     assert [fills(events) for events in (desk.tick(bid_qty="1"), *others)] == [[], [], []]
-    assert [fill.qty for fill in fills(trade(desk, "99.99", "1.5"))] == ["0.50000000"]
+    assert fills(trade(desk, "99.99", "1")) == []
+    assert [fill.qty for fill in fills(trade(desk, "99.99", "0.5"))] == ["0.50000000"]
 
 
 def test_queue_sale_mirrors_the_purchase() -> None:

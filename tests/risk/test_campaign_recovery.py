@@ -405,24 +405,29 @@ def test_restart_keeps_a_campaign_as_it_is_and_none_where_there_is_none() -> Non
     assert states == [False, True, True]
 
 
-@pytest.mark.parametrize(("keep", "left"), [("2", "3.000"), (None, "5.000")])
-def test_coins_that_no_plan_told_are_kept_beside_what_a_de_risk_leaves(
-    keep: str | None, left: str
-) -> None:
-    """Four coins were told, of which a de-risk leaves two; one more was bought with the STOP."""
+def continued(told: str, keep: str | None = None) -> Desk:
+    """Return a desk that carries five coins, bought at 100 each, of which a plan told so many."""
     lot = {"symbol": SYMBOL, "qty": "5", "price": "100", "ts": 1}
     campaign: dict[str, Any] = {
         "id": position_id(RUN_ID, "risk_role", "risk_actions", 1),
         "entries": 1,
         "row": 2,
     }
-    campaign |= {"entries_max": 2, "loss_max": "210", "entered_ts": 1, "spent": "400"}
-    campaign |= {"received": "0", "qty": "4"} | ({} if keep is None else {"keep_qty": keep})
-    plan: dict[str, Any] = {"symbol": SYMBOL, "qty": "4", "original_qty": "4", "entry_price": "100"}
-    plan |= {"opened_ts": 1, "age_row": 0, "stop_hard": "90", "campaign": campaign}
+    campaign |= {"entries_max": 2, "loss_max": "210", "entered_ts": 1, "spent": f"{told}00"}
+    campaign |= {"received": "0", "qty": told} | ({} if keep is None else {"keep_qty": keep})
+    plan: dict[str, Any] = {"symbol": SYMBOL, "qty": told, "original_qty": told}
+    plan |= {"entry_price": "100", "opened_ts": 1, "age_row": 0, "stop_hard": "90"}
+    plan |= {"campaign": campaign}
     first = RunOpening({"USDT": "9500"}, (lot,), {}, plans=(plan,))
-    one = Desk(config(**CAMPAIGN | ROWS), first=first)
-    one.ready()
+    return Desk(config(**CAMPAIGN | ROWS), first=first).ready()
+
+
+@pytest.mark.parametrize(("keep", "left"), [("2", "3.000"), (None, "5.000")])
+def test_coins_that_no_plan_told_are_kept_beside_what_a_de_risk_leaves(
+    keep: str | None, left: str
+) -> None:
+    """Four coins were told, of which a de-risk leaves two; one more was bought with the STOP."""
+    one = continued("4", keep)
 
     walk(one, "98", "98", "98")
 
@@ -432,6 +437,14 @@ def test_coins_that_no_plan_told_are_kept_beside_what_a_de_risk_leaves(
     assert held["qty"] == f"{left}00000"
     assert found.spent == parse_amount("500")
     assert not found.is_reducing
+
+
+def test_coin_sold_behind_the_last_plan_leaves_what_the_campaign_spent() -> None:
+    """Six coins were told, one was sold with the STOP: five are held, for which six were paid."""
+    found = continued("6").risk._state.exits.of(SYMBOL).campaign
+
+    assert found is not None
+    assert (found.qty, found.spent) == (parse_amount("5"), parse_amount("600"))
 
 
 @pytest.mark.parametrize("row", [0, 2])

@@ -171,6 +171,16 @@ def test_entry_far_from_the_last_close_is_refused_up_and_down(close: str) -> Non
     ]
 
 
+def test_move_of_one_hundred_millionth_is_one_atr_where_bars_move_no_more() -> None:
+    """The least ATR that a price can have is taken as it is, for the cheapest coins."""
+    made = desk(risk__price_move_atr_max="0.9999", risk__reference_deviation_bps_max=1_000)
+    for _ in range(14):
+        made.bar("113", "113.00000001", "113", "113")
+    made.tick("113", "113.00000002", after_ms=0)
+
+    assert check_text(entry(made), "price_move_atr") == "1.0000 / 0.9999"
+
+
 @pytest.mark.parametrize("happens", ["gap", "crossed"])
 def test_move_is_not_judged_without_a_usable_touch(happens: str) -> None:
     """A price that nobody may trade at is far from nothing; the entry is refused for the touch."""
