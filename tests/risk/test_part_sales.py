@@ -194,6 +194,26 @@ def test_resting_stop_shrinks_with_a_part() -> None:
     assert held(one) == 0
 
 
+def test_stop_that_rests_for_what_a_part_leaves_is_not_replaced() -> None:
+    """The venue takes six coins in one order: of twelve, the other six are sold beside it."""
+    one = Desk(
+        config(risk__order_notional="600", risk__hard_stop_bps="1000", risk__exits_at="venue")
+    )
+    one.ready()
+    one.instrument(qty_max="6")
+    one.tick("100", "100", trade="100")
+    one.buy()
+    one.buy()
+    (before,) = one.execution.orders
+
+    events = one.signal("SELL", share_bps=5_000)
+    one.tick()
+
+    assert actions(events) == [("EXIT", "signal_exit")]
+    assert held(one) == 6
+    assert [order.order_id for order in one.execution.orders] == [before.order_id]
+
+
 @pytest.mark.parametrize(
     ("notional", "levels", "sold"),
     [

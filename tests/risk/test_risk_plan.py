@@ -79,12 +79,15 @@ def test_hard_stop_stands_with_everything_else_off() -> None:
 
 
 def test_hard_stop_holds_while_a_stop_in_atrs_waits_for_its_bars() -> None:
-    """A carried lot has its hard stop with the first tick, before any bar."""
+    """A carried lot has its hard stop before any bar; its plan names no ATR."""
     lot = {"symbol": SYMBOL, "qty": "10", "price": "100", "ts": 1}
     one = Desk(config(**HARD, risk__stop_atr_mult="3"), first=opening("9000", (lot,)))
     one.instrument()
 
-    assert walk(one, "90.01", "90.00") == [("EXIT", "hard_stop")]
+    assert walk(one, "90.01") == []
+    one.beat()
+    assert [plan.atr for plan in told(one.events("risk_actions"))] == [None]
+    assert walk(one, "90.00") == [("EXIT", "hard_stop")]
 
 
 def test_wider_stop_never_stands_in_front_of_the_hard_stop() -> None:
