@@ -296,7 +296,7 @@ class Positions:
         """
         symbol, qty, value = market.symbol, 0, 0
         holding, least = self.portfolio.holding(symbol), self.dust_max(market) + 1
-        if least > 1 and holding is not None:
+        if holding is not None:
             holding = None if holding.qty < least else _without_dust(holding, least)
         market.holding = holding
         if holding is None:

@@ -829,16 +829,16 @@ def test_book_counts_what_is_taken_of_a_level_to_the_last_unit() -> None:
     assert [part[:2] for part in walked(events)] == [("3.00000000", "100.02")]
 
 
-def test_book_counts_what_is_taken_of_a_touch_to_the_last_unit() -> None:
+@pytest.mark.parametrize("sizes", [("3", "2.5"), ("2.5",)])
+def test_book_counts_what_is_taken_of_a_touch_to_the_last_unit(sizes: tuple[str, ...]) -> None:
     """A touch that shows another size than before has lost our new coin alone, and no unit more."""
     finest = {"qty_increment": "0.00000001", "qty_min": "0.00000001", "notional_min": "0"}
     desk = executor("book")
     desk.instrument(**finest)
-    book(desk, BIDS, [("100.01", "3"), ("100.02", "5")])
-    desk.intent("BUY", "1")
-    desk.tick("99.99", "100.01", ask_qty="3")
-    desk.intent("BUY", "1")
-    desk.tick("99.99", "100.01", ask_qty="2.5")
+    book(desk, BIDS, [("100.01", sizes[0]), ("100.02", "5")])
+    for size in sizes:
+        desk.intent("BUY", "1")
+        desk.tick("99.99", "100.01", ask_qty=size)
     book(desk, BIDS, [("100.01", "2.5"), ("100.02", "5")])
     desk.intent("BUY", "20")
 

@@ -270,6 +270,16 @@ def test_fields_that_do_not_fit_the_type_are_refused(changes: dict[str, Any], re
     assert desk.execution.orders == []
 
 
+def test_resting_order_of_a_quantity_that_the_venue_refuses_is_rejected() -> None:
+    """Sound levels excuse no quantity."""
+    desk = executor()
+
+    events = desk.intent("SELL", "1.0005", order_type="STOP_LOSS", stop_price="99")
+
+    assert results(events) == [("REJECTED", "step_size")]
+    assert desk.execution.orders == []
+
+
 @pytest.mark.row("B-06")
 def test_orders_are_those_of_spot_and_no_others() -> None:
     """No type, field or side of an intent borrows, hedges or goes short."""

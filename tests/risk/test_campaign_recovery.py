@@ -18,7 +18,7 @@ from minibot.events.model import (
     RecoveryIntent,
     RunOpening,
 )
-from minibot.events.money import parse_amount
+from minibot.events.money import amount_text, parse_amount
 from minibot.kernel.canonical import encode
 from minibot.risk.campaign_steps import part_left
 from tests.risk.desk import (
@@ -413,7 +413,8 @@ def continued(told: str, keep: str | None = None) -> Desk:
         "entries": 1,
         "row": 2,
     }
-    campaign |= {"entries_max": 2, "loss_max": "210", "entered_ts": 1, "spent": f"{told}00"}
+    spent = amount_text(100 * parse_amount(told))
+    campaign |= {"entries_max": 2, "loss_max": "210", "entered_ts": 1, "spent": spent}
     campaign |= {"received": "0", "qty": told} | ({} if keep is None else {"keep_qty": keep})
     plan: dict[str, Any] = {"symbol": SYMBOL, "qty": told, "original_qty": told}
     plan |= {"entry_price": "100", "opened_ts": 1, "age_row": 0, "stop_hard": "90"}
@@ -439,12 +440,38 @@ def test_coins_that_no_plan_told_are_kept_beside_what_a_de_risk_leaves(
     assert not found.is_reducing
 
 
-def test_coin_sold_behind_the_last_plan_leaves_what_the_campaign_spent() -> None:
-    """Six coins were told, one was sold with the STOP: five are held, for which six were paid."""
-    found = continued("6").risk._state.exits.of(SYMBOL).campaign
+@pytest.mark.parametrize(("told", "spent"), [("6", "600"), ("5", "500"), ("4.99999999", "500")])
+def test_campaign_continues_with_all_coins_held_and_all_that_was_paid(
+    told: str, spent: str
+) -> None:
+    """Behind the last plan a coin was sold, nothing happened, or the least part was bought."""
+    found = continued(told).risk._state.exits.of(SYMBOL).campaign
 
     assert found is not None
-    assert (found.qty, found.spent) == (parse_amount("5"), parse_amount("600"))
+    assert (found.qty, found.spent) == (parse_amount("5"), parse_amount(spent))
+
+
+def test_end_of_a_de_risk_is_told_as_a_move_of_the_recovery() -> None:
+    """The sale at the second row leaves what the row keeps, which then bounds nothing more."""
+    one = holder()
+    for bid in ("97", "95", "95"):
+        one.tick(bid, bid)
+        one.beat()
+
+    (*_, row, end) = plans(one.events("risk_actions"))
+
+    assert row.campaign is not None
+    assert end.campaign is not None
+    assert (row.moved, row.campaign["keep_qty"]) == (("recovery",), "5.00000000")
+    assert (end.moved, "keep_qty" in end.campaign) == (("qty", "recovery"), False)
+
+
+def test_row_waits_while_the_touch_is_crossed() -> None:
+    """Nobody can trade at a bid above the ask; the next touch tells the row."""
+    one = holder()
+    assert steps(one.tick("97", "96")) == []
+
+    assert steps(walk(one, "97")) == ["hold"]
 
 
 @pytest.mark.parametrize("row", [0, 2])

@@ -141,6 +141,18 @@ def test_gap_beyond_both_rungs_sells_both_parts_at_the_gap() -> None:
     assert told(one.events("risk_actions"))[-1].rungs is None
 
 
+def test_rung_whose_part_is_sold_is_gone_where_single_units_can_be_sold() -> None:
+    """Half of ten coins is the first rung's part: not a unit of it is left."""
+    one = Desk(config(**LADDER)).ready()
+    one.instrument(qty_increment="0.00000001", qty_min="0.00000001", notional_min="0")
+    one.tick("100", "100", trade="100")
+    one.buy()
+
+    to(one, "102")
+
+    assert told(one.events("risk_actions"))[-1].rungs == ("104.00000000",)
+
+
 def test_target_of_the_position_sells_the_rest() -> None:
     """The target above the rungs sells what is left; below them it sells all."""
     one = holder(risk__take_profit_bps="600")
