@@ -203,7 +203,9 @@ def _frame(rows: list[Row]) -> pandas.DataFrame:
     try:
         import pandas
     except ImportError as error:
-        text = "tables need pandas: pip install 'minibot[frames]' (lists of dicts: run.rows)"
+        text = (
+            "tables need pandas: pip install '.[frames]' in the project (lists of dicts: run.rows)"
+        )
         raise ImportError(text) from error
     return pandas.DataFrame(rows)
 

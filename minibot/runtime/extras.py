@@ -1,4 +1,7 @@
-"""Packages that only some profiles need."""
+"""Packages that only some profiles need.
+
+Remedies name the folder, not the package: `minibot` on the index is another program.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,18 @@ from importlib.util import find_spec
 from typing import Final
 
 WEB: Final = ("fastapi", "uvicorn", "prometheus_client")
-WEB_REMEDY: Final = "install the extra: pip install 'minibot[web]', or tools/with_env.py --dev"
+WEB_REMEDY: Final = (
+    "install the extra, in the project folder: pip install '.[web]', or tools/with_env.py --dev"
+)
 ALERTS: Final = ("apprise", "telegram")
 ALERTS_REMEDY: Final = (
-    "install the extra: pip install 'minibot[alerts]', or tools/with_env.py --dev"
+    "install the extra, in the project folder: pip install '.[alerts]', or tools/with_env.py --dev"
 )
 
 COMPLETION: Final = ("argcomplete",)
 COMPLETION_REMEDY: Final = (
-    "install the extra: pip install 'minibot[completion]', or tools/with_env.py --dev"
+    "install the extra, in the project folder: pip install '.[completion]', or "
+    "tools/with_env.py --dev"
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from tests.runs import PROJECT, clean_environ
 
 START = "import sys; sys.path[0] = sys.argv.pop(1); from minibot.__main__ import main; main()"
 TEXTS = ("*.md", "*.py", "*.toml", "*.yml")
+OUR_NAME = re.compile(r"""install ["'`]?minibot|["'`]minibot\[""")
+"""What tells pip to fetch `minibot` from an index, where the name is another program's."""
 
 
 def installed(site: Path, cwd: Path, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -61,7 +64,7 @@ def test_nobody_is_told_to_install_a_name_that_is_not_ours() -> None:
         path
         for path in files
         for text in [path.read_text(encoding="utf-8")]
-        if 'install "minibot' in text or "install minibot" in text or "`minibot[" in text
+        if OUR_NAME.search(text)
     ]
 
     assert advice == []
