@@ -132,7 +132,7 @@ def instead_of(name: str) -> str:
     """Return the replacement for a module, by its first part, or for a name."""
     default = home_of(name) or (
         "a strategy has minibot.features, minibot.strategies.protocol and some of the standard "
-        "library: docs/STRATEGIES.md lists it"
+        "library: minibot/strategies/allowed.py lists it"
     )
     return INSTEAD.get(name.partition(".")[0], default)
 

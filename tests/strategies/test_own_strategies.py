@@ -116,9 +116,13 @@ def test_check_of_shipped_examples_finds_nothing(project: Path, name: str) -> No
         ("import importlib", "imports importlib", "interpreter"),
         ("import sys", "imports sys", "interpreter"),
         ("from math import exp", "imports exp of math", "differ by machine"),
-        ("from minibot.kernel.files import write_atomic", "imports minibot.kernel.files", "docs"),
+        (
+            "from minibot.kernel.files import write_atomic",
+            "imports minibot.kernel.files",
+            "allowed.py",
+        ),
         ("from collections import *", "imports * of collections", "name what"),
-        ("from . import other", "imports .", "docs"),
+        ("from . import other", "imports .", "allowed.py"),
         ("x = adjust('x', stop='1')", "uses adjust", f"write: from {API} import adjust"),
         ("x = Macd()", "uses Macd", "write: from minibot.features.macd import Macd"),
         (
@@ -261,6 +265,16 @@ def test_clock_behind_a_function_of_the_product_is_refused_before_anything_runs(
     with pytest.raises(MinibotError) as caught:
         Trial(path)
     assert "line 13: uses .__globals__" in str(getattr(caught.value, "violations", caught.value))
+
+
+def test_check_of_an_unknown_module_names_the_list_of_allowed_ones(
+    tmp_path: Path, project: Path
+) -> None:
+    """A module that is not allowed leads to the file that lists the allowed ones."""
+    (found,) = findings(written(tmp_path, "import zlib\n\n" + on_tick("return None")))
+    named = re.findall(r"[\w/]+[.](?:py|md)", str(found))[-1]
+
+    assert '"itertools"' in (project / named).read_text(encoding="utf-8")
 
 
 def test_check_lets_honest_code_pass(tmp_path: Path) -> None:
