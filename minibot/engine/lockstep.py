@@ -42,6 +42,10 @@ class Lockstep:
         delay_ms: By role, the least time from an event's `ts` until the role takes it.
         on_message: Called with each message before `take` and before its readers; for a caller that
             needs few events, as `event_of` makes one at any time.
+
+    Raises:
+        ValueError: The strategy is not the first at a market event, or a role reads a queue that a
+            lockstep does not deliver.
     """
 
     __slots__ = (

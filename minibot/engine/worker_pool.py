@@ -81,7 +81,11 @@ class Workers:
             return self._pool.submit(work, task)
 
     def results(self, work: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
-        """Yield the result of each task, in the order of the tasks."""
+        """Yield the result of each task, in the order of the tasks.
+
+        Raises:
+            Refusal: A worker died, for example for lack of memory, or a result cannot be read.
+        """
         if self._pool is None:
             yield from map(work, tasks)
             return

@@ -161,7 +161,7 @@ class Order:
         qty_places, qty_step: The venue's quantity step, and its places in texts; every fill is a
             multiple of it.
         reserve_price: Price at which cash is reserved for the rest of a purchase.
-        time_in_force: GTC, IOC or FOK.
+        time_in_force: GTC, IOC, FOK or `MAKER_ONLY`.
         due_ts: Earliest `ts` of a tick that may fill it, after the modelled latency.
         expires_ts: Market time from which it expires; `RESTS_UNTIL` for a resting order.
         is_late_at_end: Whether it ends then as too late for its signal, not as expired.

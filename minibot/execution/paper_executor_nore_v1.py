@@ -182,6 +182,7 @@ class PaperExecutorNoreV1(Core):
             InvariantError: An input came before `run_opening`, or the state became impossible.
             ContractError: SOURCE_FORBIDDEN, an event of `order_intents` names fewer than two
                 causes. Messages of risk's core are not checked for that.
+            TypeError: The item is not an input of the executor.
         """
         if isinstance(item, ScaledTick):
             return self._on_tick(item, seq, now)
@@ -277,8 +278,9 @@ class PaperExecutorNoreV1(Core):
         """Take an intent whose lineage is checked; return its first result.
 
         The checks have a fixed order, and the first failure gives the reason. An intent that comes
-        too late is EXPIRED, any other refusal is REJECTED; else it becomes an open order. An order
-        that it replaces ends first, and only if the intent becomes an order.
+        after it expires, or after the run's end, is EXPIRED; any other refusal is REJECTED; else it
+        becomes an open order. An order that it replaces ends first, and only if the intent becomes
+        an order.
         """
         ts, symbol, side = intent.ts, intent.symbol, intent.side
         expires_ts = ts + self._order_ttl_ms

@@ -4,7 +4,8 @@ The night is the run. A backtest longer than a night is a sequence of nights (`b
 each with its own budgets, like consecutive runs. The day is the UTC day of market time; the week
 begins on Monday. `run_opening` brings the amounts that earlier runs used; a gain of theirs in the
 day or week is a negative loss. Losses are measured on equity, so fees and open positions count. A
-carried lot counts from its first mark in this run: earlier losses belong to the night before.
+carried lot counts in the night from its first mark in this run, in day and week from the last mark
+of the run before.
 """
 
 from __future__ import annotations

@@ -4,8 +4,9 @@ First come the checks that every entry has to pass. All of them are judged, so t
 everything against the entry; its reason is the first failure. Then the wanted size is checked
 against every limit on size and cut to the room that the limits leave, in whole steps of the venue;
 an order that becomes smaller than the venue accepts is refused. Last come the hard limits without a
-soft value: an order beyond one ends the run. A value at its limit passes, with two exceptions: the
-loss of a campaign at risk, and the bid at the level of a HOLD row.
+soft value: an order beyond one ends the run. A value at its limit passes, except where the gate
+compares strictly: the loss of a campaign at risk, the bid at the level of a HOLD row, and prices of
+the entry against the touch.
 """
 
 from __future__ import annotations

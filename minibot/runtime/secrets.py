@@ -169,7 +169,11 @@ def load_secrets(path: str | None, project: Path, environ: Mapping[str, str]) ->
 
 
 def refuse_inside(file: Path, project: Path) -> None:
-    """Refuse a secrets path inside the project's tree, as written and as its links resolve."""
+    """Refuse a secrets path inside the project's tree, as written and as its links resolve.
+
+    Raises:
+        Refusal: CONFIG_PATH_ESCAPE, with the exit code of a configuration.
+    """
     root = project.resolve()
     for place in (Path(os.path.abspath(file)), Path(os.path.realpath(file))):
         if place.is_relative_to(root) or place.is_relative_to(project):

@@ -74,6 +74,9 @@ def policy_violations(
         raw: The profile's keys.
         origin: Where each dotted key's value comes from.
         account: High-water mark of the account that is carried on, in its quote asset.
+
+    Raises:
+        ConfigError: The policy cannot be used, or a bounded value is no number.
     """
     risk, cash = raw["risk"], Fraction(raw["portfolio"]["cash"])
     whole = "portfolio.cash"
