@@ -261,7 +261,7 @@ EXCHANGE_UNREACHABLE: Final = _stop(
 )
 EXCHANGE_ERROR_RATE: Final = _stop(
     "EXCHANGE_ERROR_RATE",
-    "Too large a share of the calls to the exchange failed.",
+    "Too many calls to the exchange failed, or too many connections to it were lost.",
     "Check the network and the exchange's status page.",
 )
 EXCHANGE_BANNED: Final = _stop(
@@ -271,7 +271,7 @@ EXCHANGE_BANNED: Final = _stop(
 )
 FEED_STALE: Final = _stop(
     "FEED_STALE",
-    "A connected stream brought no data for longer than allowed.",
+    "A connected stream brought no data, or late data, for longer than allowed.",
     "Check the network; a half-open connection looks like this.",
 )
 FEED_INVALID: Final = _stop(
@@ -289,7 +289,7 @@ REAL_ORDER_ATTEMPT: Final = _stop(
 
 RISK_LIMIT: Final = _stop(
     "RISK_LIMIT",
-    "A hard risk limit was reached; checks and detail name which one.",
+    "A hard risk limit was exceeded; checks and detail name which one.",
     "Review the run before you change a limit; open positions are listed.",
 )
 NONDETERMINISM: Final = _stop(

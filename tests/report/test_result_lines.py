@@ -143,7 +143,7 @@ def test_page_says_the_verdict_before_all_else(night: Night) -> None:
     body = page(with_stop(night, "RISK_LIMIT")).split("<main>\n")[1]
 
     assert body.startswith('<p class="verdict"><b class="bad">STOPPED</b> RISK_LIMIT, raised by ')
-    assert "A hard risk limit was reached" in body.split("<h1>")[0]
+    assert "A hard risk limit was exceeded" in body.split("<h1>")[0]
 
 
 @pytest.mark.row("C-105")
