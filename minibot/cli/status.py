@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -180,10 +181,21 @@ def _last_row(record: RunRecord) -> Row:
 
 
 def _left_open(last: RunRecord | None, flag: JsonObject | None) -> list[JsonObject]:
-    """Return the positions that the last run has left open; without its figures the STOP's."""
-    figures = None if last is None else performance_of(last)
-    fields = flag or {} if figures is None else figures
-    return list(fields.get("open_positions") or ())
+    """Return the positions that the last run has left open.
+
+    They are those of its figures, without them of its fills, and if these are damaged the STOP's.
+    """
+    if last is not None:
+        if (figures := performance_of(last)) is not None:
+            return list(figures["open_positions"])
+        # Imported here because a run that ended in order has figures.
+        from minibot.cli.support.standing import ALWAYS_MS
+        from minibot.engine.portfolio_at import portfolio_at
+        from minibot.engine.recorded_run import Recorded
+
+        with suppress(RunStop, StopIteration):
+            return [*portfolio_at(Recorded.open(last.run_dir), ALWAYS_MS).open_positions()]
+    return list((flag or {}).get("open_positions") or ())
 
 
 def _flag_rows(flag: JsonObject | None) -> list[Row]:

@@ -287,6 +287,21 @@ def test_exit_position_asks_for_what_is_held(stopped_run: ShortRun, var_dir: Pat
     assert request["who"]
 
 
+def test_status_after_a_killed_launcher_says_what_is_still_held(
+    stopped_run: ShortRun, var_dir: Path
+) -> None:
+    """A run that nothing has sealed has no figures yet: its fills say what it holds."""
+    as_running(stopped_run, var_dir)
+    (var_dir / "runs" / stopped_run.run_id / "metrics.json").unlink()
+
+    done, said = verb(var_dir, "status", "--json"), verb(var_dir, "status")
+
+    held = verb(stopped_run.var, "status", "--json").document["open_positions"]
+    assert "was interrupted" in said.out
+    assert done.document["open_positions"] == held != []
+    assert "still open    " in said.out
+
+
 @pytest.mark.usefixtures("run_goes_on")
 def test_judges_tell_that_a_night_is_still_going(short_run: ShortRun, var_dir: Path) -> None:
     """A night without its end yet is neither ended, nor interrupted, nor damaged."""
