@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from minibot.cli.support.output import progress_bar, say, show_json, show_rows
 from minibot.cli.support.selection import add_run, run_dir_of, var_of
@@ -35,24 +36,26 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Show the last report of risk, and what is left now; for a finished run, at its last event."""
+    """Show the account and what is left now, for a finished run at its last event; 0."""
     # Imported here because `--help` needs none of it.
-    from minibot.replay.risk_at import headroom_at
+    from minibot.replay.risk_at import facts_at
     from minibot.replay.run_status import by_this_code, open_run
 
     recorded, status = open_run(run_dir_of(arguments))
     var = var_of(arguments)
     running = running_run(var)
+    facts: Mapping[str, Any] = {}
     folder = None if running is None else var.run(running)
     now_ms = now_of(recorded, folder)
-    headroom = live_headroom(var, recorded.manifest.run_id) if is_in(recorded, folder) else None
-    if headroom is None:
+    if is_in(recorded, folder):
+        facts = live_facts(var, recorded.manifest.run_id)
+    if not facts:
         try:
             with by_this_code(status), progress_bar("going to that time") as progress:
-                headroom = headroom_at(recorded, now_ms, progress)
+                facts = facts_at(recorded, now_ms, progress)
         except Refusal as refusal:  # Tier and locks are on record all the same.
             say(f"note: what is left of the limits is unknown: {refusal}")
-    document = risk_of(recorded, now_ms, headroom)
+    document = risk_of(recorded, now_ms, facts)
     if arguments.json:
         show_json(document)
     else:
@@ -79,29 +82,30 @@ def is_in(recorded: Recorded, folder: Path | None) -> bool:
     return folder is not None and folder.resolve() == recorded.run_dir.resolve()
 
 
-def live_headroom(var: Var, run_id: str) -> JsonObject | None:
-    """Return the headroom in the live status of a running run; None if there is none now."""
+def live_facts(var: Var, run_id: str) -> Mapping[str, Any]:
+    """Return the facts of risk in the live status of a running run; empty without one of now."""
     from minibot.ops.figures_of_role import facts_of
     from minibot.ops.live_status import LiveStatus
 
     live = LiveStatus(var.status)
     if not live.look() or live.latest is None or live.latest["run_id"] != run_id:
-        return None
+        return {}
     if (live.age_ms() or 0) > STALE_MS:  # Its launcher stands still; the queues may have gone on.
-        return None
-    headroom: JsonObject | None = facts_of(live.latest, RISK_ROLE).get("headroom")
-    return headroom
+        return {}
+    facts = facts_of(live.latest, RISK_ROLE)
+    return facts if "headroom" in facts else {}
 
 
-def risk_of(recorded: Recorded, now_ms: int, headroom: JsonObject | None) -> JsonObject:
-    """Return state, headroom and locks of a run as one JSON object.
+def risk_of(recorded: Recorded, now_ms: int, facts: Mapping[str, Any]) -> JsonObject:
+    """Return account, headroom and locks of a run as one JSON object.
 
     Without a `risk_state` the state is null, as the profile has none of its limits.
 
     Args:
         recorded: The run.
         now_ms: The moment, by market time.
-        headroom: How much is left of each limit at that moment.
+        facts: Facts of risk at that moment; without them the account is as risk reported it last,
+            at `told_ts`, and nothing is known of the headroom.
     """
     # Imported here because `--help` needs none of it.
     from minibot.cli.support.standing import standing_of
@@ -116,6 +120,7 @@ def risk_of(recorded: Recorded, now_ms: int, headroom: JsonObject | None) -> Jso
         if isinstance(payload, PositionPlan):
             plans[payload.symbol] = payload
     standing = standing_of(recorded, now_ms)
+    account = {} if newest is None else _account(newest, facts)
     locks = [
         {**lock, "left_ms": int(lock["until_ts"]) - now_ms}
         for lock in (newest.locks or () if newest is not None else ())
@@ -128,14 +133,26 @@ def risk_of(recorded: Recorded, now_ms: int, headroom: JsonObject | None) -> Jso
         "told_ts": reported_ts,
         "state": None if newest is None else newest.state,
         "tier": None if newest is None else newest.tier,
-        "equity": None if newest is None else newest.equity,
-        "high_water_mark": None if newest is None else newest.high_water_mark,
-        "drawdown_bps": None if newest is None else newest.drawdown_bps,
-        "headroom": headroom,
+        "equity": account.get("equity"),
+        "high_water_mark": account.get("high_water_mark"),
+        "drawdown_bps": account.get("drawdown_bps"),
+        "headroom": facts.get("headroom"),
         "locks": locks,
         "campaigns": campaigns_of(plans),
         "halted": standing.halted,
         "operator_locks": standing.locks,
+    }
+
+
+def _account(newest: RiskStanding, facts: Mapping[str, Any]) -> JsonObject:
+    """Return equity, high-water mark and drawdown by facts, else as reported last."""
+    if "headroom" not in facts:
+        names = ("equity", "high_water_mark", "drawdown_bps")
+        return {name: getattr(newest, name) for name in names}
+    return {
+        "equity": facts["equity"],
+        "high_water_mark": facts.get("account_high_water_mark"),
+        "drawdown_bps": facts.get("account_drawdown_bps"),
     }
 
 

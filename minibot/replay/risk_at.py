@@ -36,11 +36,10 @@ def risk_at(
     return core
 
 
-def headroom_at(
+def facts_at(
     recorded: Recorded,
     to_ms: int | None = None,
     progress: Callable[[int, int], None] = lambda done, whole: None,
-) -> JsonObject | None:
-    """Return how much of each limit the account has left; None before the run's opening."""
-    headroom: JsonObject | None = risk_at(recorded, to_ms, progress).facts().get("headroom")
-    return headroom
+) -> JsonObject:
+    """Return the facts of risk as `RiskCore.facts` gives them at a time; see `risk_at`."""
+    return risk_at(recorded, to_ms, progress).facts()

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from minibot.cli.risk import campaigns_of, live_headroom, rows_of
+from minibot.cli.risk import campaigns_of, live_facts, risk_of, rows_of
+from minibot.engine.recorded_run import Recorded
 from minibot.events.model import JsonObject, PositionPlan
 from minibot.events.reasons import INVARIANT_BROKEN
 from minibot.kernel import canonical
@@ -16,6 +17,7 @@ from minibot.runtime.clock import wall_ms
 from minibot.runtime.paths import Var
 from minibot.runtime.running import STALE_MS
 from tests.replay.damaged import copy_of, manifest_says
+from tests.report.made_run import made_run, read_fixture
 from tests.runs import ShortRun, verb
 
 NOW: int = 1_772_445_600_000
@@ -40,6 +42,9 @@ TOLD: JsonObject = {
     "halted": None,
     "operator_locks": {"BTCUSDT": {"until_ts": None, "who": "ada", "why": "thin book"}},
 }
+
+ACCOUNT = ("state", "tier", "equity", "high_water_mark", "drawdown_bps")
+REPORT: JsonObject = {name: TOLD[name] for name in ACCOUNT} | {"headroom": {}}
 
 
 def test_state_headroom_and_locks_with_their_time_left_are_shown() -> None:
@@ -78,10 +83,29 @@ def test_headroom_of_a_running_run_is_that_of_its_live_status(
     answers = []
     for age_ms in (0, STALE_MS + 1000):
         var.status.write_bytes(canonical.encode({**last, "written_ms": wall_ms() - age_ms}))
-        answers.append(live_headroom(var, short_run.run_id))
+        answers.append(live_facts(var, short_run.run_id))
 
-    assert answers == [last["roles"]["risk_role"]["heartbeat"]["facts"]["headroom"], None]
-    assert live_headroom(var, "20200101_000000") is None
+    assert answers == [last["roles"]["risk_role"]["heartbeat"]["facts"], {}]
+    assert live_facts(var, "20200101_000000") == {}
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_account_is_that_of_the_moment_and_not_of_the_last_report(
+    is_known: bool, tmp_path: Path
+) -> None:
+    """Equity and drawdown go with the headroom beside them; unknown, they are as reported last."""
+    report = {"queue": "risk_actions", "type": "risk_state", "minute": 1, "payload": REPORT}
+    recorded = Recorded.open(made_run(tmp_path, read_fixture() | {"events": [report]}))
+    now = {"account_high_water_mark": "10000.00000000", "account_drawdown_bps": "900.0000"}
+    facts = {"equity": "9100.00000000", "headroom": {}} | now if is_known else {}
+
+    found = risk_of(recorded, NOW, facts)
+
+    names = ("state", "equity", "drawdown_bps", "headroom")
+    then = ["REDUCING", "9400.00000000", "600.0000", None]
+    assert [found[name] for name in names] == (
+        ["REDUCING", "9100.00000000", "900.0000", {}] if is_known else then
+    )
 
 
 def test_run_of_other_code_shows_its_record_without_headroom(
@@ -94,7 +118,7 @@ def test_run_of_other_code_shows_its_record_without_headroom(
     def disagree(*_: object) -> None:
         raise InvariantError("risk", INVARIANT_BROKEN, "risk did not send it")
 
-    monkeypatch.setattr(risk_at, "headroom_at", disagree)
+    monkeypatch.setattr(risk_at, "facts_at", disagree)
     done = verb(tmp_path, "risk", str(copied), "--json")
 
     assert done.code == 0, done.err
