@@ -33,7 +33,7 @@ from minibot.kernel.files import (
 from minibot.kernel.seal import LOCK_SUFFIX, QUEUES, SEAL_FILE
 from minibot.kernel.seal_audit import streamed_findings
 from minibot.kernel.verify import Finding
-from minibot.runtime.manifest import is_run_id
+from minibot.runtime.manifest import Manifest, is_run_id
 
 LEVEL: Final = 1
 GZIP_FORMAT: Final = 16
@@ -94,10 +94,10 @@ def _packed(run_dir: Path, sealed: JsonObject, progress: Progress) -> Iterator[b
     """
     # The header of gzip has no time, so that the same run gives the same bytes.
     pack = zlib.compressobj(LEVEL, wbits=zlib.MAX_WBITS | GZIP_FORMAT)
-    done = 0
+    folder, done = _id_of(run_dir), 0
     for path in _ordered(run_dir):
         name, digest = path.relative_to(run_dir).as_posix(), sha256()
-        member = tarfile.TarInfo(str(PurePosixPath(run_dir.name, name)))
+        member = tarfile.TarInfo(str(PurePosixPath(folder, name)))
         member.size, member.mode = path.stat().st_size, 0o600
         yield pack.compress(member.tobuf(tarfile.USTAR_FORMAT))
         for chunk in chunks_of(path):
@@ -112,6 +112,14 @@ def _packed(run_dir: Path, sealed: JsonObject, progress: Progress) -> Iterator[b
         raise _not_as_sealed(run_dir, name)
     yield pack.compress(bytes(2 * tarfile.BLOCKSIZE))
     yield pack.flush()
+
+
+def _id_of(run_dir: Path) -> str:
+    """Return the run's id, which names its folder; a copy may have another name here."""
+    try:
+        return Manifest.load(run_dir).run_id
+    except RunStop:
+        return run_dir.name
 
 
 def _not_as_sealed(run_dir: Path, name: str) -> Refusal:

@@ -100,6 +100,18 @@ def test_bundle_of_a_run_is_the_same_bytes_again(
     assert (tmp_path / "again.tar.gz").read_bytes() == bundle.read_bytes()
 
 
+def test_bundle_of_a_copy_of_any_name_is_that_of_its_run(
+    short_run: ShortRun, bundle: Path, tmp_path: Path
+) -> None:
+    """A copy that somebody named otherwise packs to the same bytes, which verify."""
+    shutil.copytree(short_run.run_dir, tmp_path / "kept for later")
+
+    write_bundle(tmp_path / "kept for later", tmp_path / "copy.tar.gz")
+
+    assert (tmp_path / "copy.tar.gz").read_bytes() == bundle.read_bytes()
+    assert check_bundle(bundle).findings == []
+
+
 def test_changed_missing_and_added_files_are_named(bundle: Path, tmp_path: Path) -> None:
     """Each queue file that is not as sealed is a finding with its name."""
 
