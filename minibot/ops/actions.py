@@ -99,6 +99,7 @@ def _ask_of_symbol(
     manifest = Manifest.load(run_dir)
     name = manifest.named_symbol(symbol or "")
     now_ms = RunClock(run_dir, manifest.clock_origin_ms, manifest.clock_speed).now_ms()
+    asked = kind
     if kind == "unlock_symbol":
         kind, fields["until_ts"] = "lock_symbol", now_ms
     elif kind == "lock_symbol" and minutes is not None:
@@ -106,4 +107,4 @@ def _ask_of_symbol(
             raise Refusal(f"a lock of {minutes} minutes is not possible.", "Give 1 to 10080.")
         fields["until_ts"] = now_ms + minutes * MINUTE_MS
     leave_request(var.requests, run_id, kind, symbol=name, **fields)
-    return f"{kind} of {name} was sent to {run_id}"
+    return f"{asked} of {name} was sent to {run_id}"
