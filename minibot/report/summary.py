@@ -332,13 +332,15 @@ def _decision_row(night: Night) -> Row:
     sync_us = night.sealed.get("sync_us_p50")  # In the seal alone.
     sync = milliseconds(sync_us)
     number = decision.get("tick_to_result_n", 0)
+    # An order is measured while its tick is among the last ones that execution remembers.
+    orders = counted(night.count.intents, "order")
     if not number:
         text = "no order, so nothing to measure"
+        if night.count.intents:
+            text = f"not measured: none of {orders} followed from one of the last ticks"
         return Row("latency", text if sync_us is None else f"{text}; a disk sync takes {sync} p50")
     p50 = milliseconds(decision["tick_to_result_us_p50"])
     p95 = milliseconds(decision["tick_to_result_us_p95"])
-    # An order is measured while its tick is among the last ones that execution remembers.
-    orders = counted(night.count.intents, "order")
     text = f"tick to order result {p50} p50, {p95} p95 over {number:,} of {orders}"
     each = "" if sync_us is None else f" of {sync} p50 each"
     return Row("latency", f"{text}, including five disk syncs{each}")

@@ -251,6 +251,19 @@ def test_share_of_stop_is_told_in_minutes_of_the_plan(night: Night) -> None:
     assert row(night, "STOP share") == "no time was lost to a STOP"
 
 
+@pytest.mark.parametrize(("intents", "said"), [(0, "no order, so nothing"), (2, "2 orders")])
+def test_orders_whose_latency_nobody_measured_are_not_denied(
+    intents: int, said: str, night: Night, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A night that decides on bars orders, although none of its orders follows from a tick."""
+    found = night.count.tally.to_json() | {"decision": {"tick_to_result_n": 0}}
+    monkeypatch.setattr(night.count.tally, "to_json", lambda: found)
+    night.count.intents = intents
+
+    assert said in row(night, "latency")
+    assert ("no order" in row(night, "latency")) is (not intents)
+
+
 def test_summary_counts_decisions_and_no_other_events_of_their_queues(night: Night) -> None:
     """Scans, the state of risk, plans and cancels are no signal, no decision and no order."""
     texts = [row(night, label) for label in ("signals", "risk", "paper orders", "latency")]
