@@ -54,8 +54,8 @@ def run(arguments: argparse.Namespace) -> int:
         manifest = read_record(var.run(run_id)).manifest
         roles = roles_of(var.run(run_id))
     max_age_s = arguments.max_age
-    if max_age_s is None and manifest is not None:
-        max_age_s = silence_s(manifest)
+    if max_age_s is None and manifest is not None and run_id is not None:
+        max_age_s = silence_s(manifest, var.run(run_id))
     code = exit_code(run_id, flag, roles)
     troubles = [] if run_id is None else troubles_of(manifest, roles, max_age_s)
     if code == HEALTHY and troubles:

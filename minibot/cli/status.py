@@ -117,7 +117,7 @@ def _running_rows(
         Row("since", f"{date_clock(manifest.started_ms)} UTC, {since} ago"),
         Row("market time", f"{clock(_market_now_ms(record.run_dir, manifest))} UTC"),
     ]
-    limit_s = silence_s(manifest)
+    limit_s = silence_s(manifest, record.run_dir)
     if roles and all(role["age_s"] > limit_s for role in roles):
         text = f"no role gave a sign of life within {limit_s} s: its processes hang, the computer "
         rows.append(Row("silent", f"{text}slept, or this folder is a copy", "bad"))

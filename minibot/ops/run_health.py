@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -13,6 +14,7 @@ from minibot.events.model import Event, Health, JsonObject, StopJournal
 from minibot.events.names import AI_ROLE, HEALTH, INCIDENTS
 from minibot.kernel.errors import RunStop
 from minibot.ops.operator import NOT_RUNNING
+from minibot.runtime.clock import CLOCK_FILE
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
 from minibot.runtime.stop import REFUSED_KIND, standing_flags
@@ -58,17 +60,24 @@ def health_of(recorded: Recorded) -> list[JsonObject]:
     return found
 
 
-def silence_s(manifest: Manifest) -> int:
+def silence_s(manifest: Manifest, run_dir: Path) -> int:
     """Return the longest silence of a role that is well, wall-clock seconds.
 
     Between two healths lie `HEALTH_MARKET_MS` of market time. A role that has not turned its loop
-    for `watchdog.hung_ms` after that counts as hung.
+    for `watchdog.hung_ms` after that counts as hung. Roles tell their first health while the run
+    starts, and the next ones once its clock has run: until then the start counts too.
     """
     # Imported here because only a run that is going on is judged.
     from minibot.runtime.context import HEALTH_MARKET_MS
 
     pause_ms = HEALTH_MARKET_MS / Decimal(manifest.clock_speed)
-    return math.ceil((pause_ms + int(manifest.config["watchdog"]["hung_ms"])) / 1000)
+    most_s = math.ceil((pause_ms + int(manifest.config["watchdog"]["hung_ms"])) / 1000)
+    now_s = begun_s = time.time()
+    with suppress(OSError):  # Market time has not begun yet.
+        begun_s = (run_dir / CLOCK_FILE).stat().st_mtime
+    if now_s - begun_s > most_s:
+        return most_s
+    return most_s + max(0, math.ceil(begun_s - manifest.started_ms / 1000))
 
 
 def needs(manifest: Manifest, role: str) -> bool:

@@ -25,6 +25,9 @@ from minibot.watchdog.operator_stop_log import clear_flag, note_refused
 from tests.runs import ShortRun, verb
 
 ROLES = Roles.of_project().writers(HEALTH)
+NOW_S = 1_000_000
+SILENCE_S = 6
+"""Longest silence in a short run: at speed 20 half a second between two healths, and `hung_ms`."""
 
 
 def heard(**changes: dict[str, Any]) -> list[dict[str, Any]]:
@@ -50,9 +53,10 @@ def running_copy(
     var = Path(shutil.copytree(run.var, folder / "var"))
     heads = var / "runs" / run.run_id / "queues" / HEALTH / "parts"
     for head in heads.glob("*.head"):
-        heard_s = 1_000_000 - ages_s.get(head.stem, 0)
+        heard_s = NOW_S - ages_s.get(head.stem, 0)
         os.utime(head, (heard_s, heard_s))
-    monkeypatch.setattr(run_health, "time", SimpleNamespace(time=lambda: 1_000_000.0))
+    os.utime(var / "runs" / run.run_id / "clock.json", (0, 0))
+    monkeypatch.setattr(run_health, "time", SimpleNamespace(time=lambda: float(NOW_S)))
     for of_verb in (health, status):
         monkeypatch.setattr(of_verb, "running_run", lambda _: run.run_id)
     return var
@@ -71,7 +75,7 @@ def test_role_that_fell_silent_is_not_shown_in_its_last_state(
     short_run: ShortRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """READY of a role that froze is history: its row says SILENT, and for how long it may be."""
-    limit_s = silence_s(Manifest.load(short_run.run_dir))
+    limit_s = SILENCE_S
     ages_s = {"risk_role": limit_s + 1, "market_role": limit_s}
     var = running_copy(short_run, tmp_path, monkeypatch, ages_s)
 
@@ -88,7 +92,7 @@ def test_run_of_which_no_role_is_heard_is_shown_as_silent(
     short_run: ShortRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A frozen night, or the copy of one that went on, does not look like a night that runs."""
-    ages_s = dict.fromkeys(ROLES, silence_s(Manifest.load(short_run.run_dir)) + 1)
+    ages_s = dict.fromkeys(ROLES, SILENCE_S + 1)
     var = running_copy(short_run, tmp_path, monkeypatch, ages_s)
 
     shown = verb(var, "status").out
@@ -183,18 +187,41 @@ def test_each_trouble_has_its_sentence(
 
 @pytest.mark.parametrize(("speed", "most_s"), [("1", 15), ("0.5", 25), ("4", 8), ("20", 6)])
 def test_role_may_be_silent_between_two_healths_and_then_as_long_as_if_hung(
-    manifest: Manifest, speed: str, most_s: int
+    manifest: Manifest, speed: str, most_s: int, tmp_path: Path
 ) -> None:
     """Roles tell their health every ten seconds of market time; `hung_ms` of 5 s comes on top."""
     night = replace(manifest, config=load_config("config/nore.v1.json").raw, clock_speed=speed)
+    (tmp_path / "clock.json").touch()
+    os.utime(tmp_path / "clock.json", (0, 0))
 
-    limit_s = silence_s(night)
+    limit_s = silence_s(night, tmp_path)
     at_limit = [{**role, "age_s": most_s} for role in heard()]
     beyond = [{**role, "age_s": most_s + 1} for role in heard()]
 
     assert limit_s == most_s
     assert troubles_of(night, at_limit, limit_s) == []
     assert len(troubles_of(night, beyond, limit_s)) == len(ROLES)
+
+
+@pytest.mark.parametrize(("begun_s", "most_s"), [(None, 45), (0, 32), (6, 32), (7, 6)])
+def test_start_that_takes_long_is_no_silence(
+    begun_s: int | None,
+    most_s: int,
+    manifest: Manifest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A role tells its health as it starts, and again once the run's clock has run for a while."""
+    monkeypatch.setattr(run_health, "time", SimpleNamespace(time=lambda: float(NOW_S)))
+    started_s = NOW_S - 39
+    if begun_s is not None:
+        (tmp_path / "clock.json").touch()
+        os.utime(tmp_path / "clock.json", (NOW_S - begun_s, NOW_S - begun_s))
+        started_s = NOW_S - begun_s - 26
+
+    found = silence_s(replace(manifest, started_ms=started_s * 1000), tmp_path)
+
+    assert found == most_s
 
 
 @pytest.mark.row("C-119")
