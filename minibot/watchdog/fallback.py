@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
 
+from minibot.cores.core_profile import CARRY
 from minibot.runtime.configuration.config import Config, config_of_manifest
 from minibot.runtime.configuration.config_sections import EMBEDDED
 from minibot.watchdog.preflight import EXCHANGE, CheckResult
@@ -52,6 +53,8 @@ def fallback_of(config: Config, checks: Sequence[CheckResult]) -> Fallback | Non
         },
     }
     why = f"{failed[0].found}; {source} stands in"
+    if config.portfolio.start_from == CARRY:
+        why += ", afresh: nothing is carried on"
     stand_in = replace(config_of_manifest(raw), base=config.base, read=config.read)
     return Fallback(stand_in, why[:WHY_CHARS_MAX])
 

@@ -185,6 +185,19 @@ def test_stand_in_keeps_the_base_that_the_manifest_pins() -> None:
     assert stand_in.config.base == config.base == PROJECT / "config" / "nore.v1.json"
 
 
+@pytest.mark.parametrize(("start_from", "said"), [("carry", True), ("fresh", False)])
+def test_stand_in_that_does_not_carry_on_says_so(start_from: str, *, said: bool) -> None:
+    """Whoever asked to carry on reads that the run begins with cash, and the account waits."""
+    sets = [f"portfolio.start_from={start_from}"]
+    config = load_config(PROJECT / "config" / "paper.v1.json", sets)
+
+    stand_in = fallback_of(config, [CheckResult("exchange", False, "host cannot be reached")])
+
+    assert stand_in is not None
+    assert stand_in.config.portfolio.start_from == "fresh"
+    assert ("afresh" in stand_in.why) is said
+
+
 def test_source_of_a_stand_in_has_the_symbols_of_the_profile() -> None:
     """Named symbols stay in the stand-in; without names it gets the profile's."""
     word = source_of("generator:7", ("BTCUSDT", "ETHUSDT"))
