@@ -407,9 +407,17 @@ def test_refusal_is_told_alike_by_a_core_that_was_restored() -> None:
     assert kept.log_bytes() == restored.log_bytes()
 
 
-def test_exit_that_is_rejected_is_tried_again_at_once_then_ever_more_slowly() -> None:
-    """A rejected exit is retried on the next tick, then after 1 s, 2 s and 4 s."""
-    made = holder(**ATR)
+@pytest.mark.parametrize("was_dust", [False, True])
+def test_exit_that_is_rejected_is_tried_again_at_once_then_ever_more_slowly(
+    *, was_dust: bool
+) -> None:
+    """A rejected exit is retried on the next tick, then after 1 s, 2 s and 4 s.
+
+    So is that of coins that could not be sold by the rules of a while ago.
+    """
+    made = holder(**ATR, execution__fee_asset="base")
+    if was_dust:
+        made.instrument(qty_min="50")
     made.execution._touches.clear()
     made.instrument()
     attempts: list[int] = []
