@@ -6,9 +6,7 @@ import argparse
 
 from minibot.cli.support.request import add_reason, ask, traded_symbol
 from minibot.cli.support.selection import var_of
-from minibot.kernel.errors import Refusal, RunStop
 from minibot.ops.operator import require_running
-from minibot.runtime.paths import Var
 
 HELP = "close the position in a symbol of the running night, on paper"
 EXAMPLE = 'minibot exit-position BTC/USDT --reason "enough"'
@@ -21,30 +19,11 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Leave the request; 2 without a position in the symbol, 3 when no run is running."""
+    """Leave the request; 2 without position and open entry, 3 when no run is running."""
+    # Imported here because `--help` needs none of it.
+    from minibot.ops.no_effect import refuse_exit_of_nothing
+
     var = var_of(arguments)
     symbol = traded_symbol(var, arguments.symbol)
-    _require_held(var, symbol)
+    refuse_exit_of_nothing(var.run(require_running(var)), symbol)
     return ask(arguments, "exit_position", f"{symbol} is to be closed", symbol=symbol)
-
-
-def _require_held(var: Var, symbol: str) -> None:
-    """Refuse without a position: the answer would read as if one had been closed.
-
-    If the queues cannot be read, the request is left all the same: risk knows its positions.
-    """
-    # Imported here because `--help` needs none of it.
-    from minibot.cli.support.standing import ALWAYS_MS
-    from minibot.engine.portfolio_at import portfolio_at
-    from minibot.engine.recorded_run import Recorded
-
-    run_id = require_running(var)
-    try:
-        held = portfolio_at(Recorded.open(var.run(run_id)), ALWAYS_MS)
-    except (RunStop, StopIteration):
-        return
-    if not held.has_lots(symbol):
-        raise Refusal(
-            f"{run_id} holds nothing in {symbol}: there is nothing to close, and nothing was sent.",
-            "See what it holds: minibot status",
-        )

@@ -189,12 +189,11 @@ def _left_open(last: RunRecord | None, flag: JsonObject | None) -> list[JsonObje
         if (figures := performance_of(last)) is not None:
             return list(figures["open_positions"])
         # Imported here because a run that ended in order has figures.
-        from minibot.cli.support.standing import ALWAYS_MS
         from minibot.engine.portfolio_at import portfolio_at
         from minibot.engine.recorded_run import Recorded
 
         with suppress(RunStop, StopIteration):
-            return [*portfolio_at(Recorded.open(last.run_dir), ALWAYS_MS).open_positions()]
+            return [*portfolio_at(Recorded.open(last.run_dir)).open_positions()]
     return list((flag or {}).get("open_positions") or ())
 
 

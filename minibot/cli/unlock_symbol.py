@@ -6,9 +6,7 @@ import argparse
 
 from minibot.cli.support.request import add_reason, ask, traded_symbol
 from minibot.cli.support.selection import var_of
-from minibot.engine.recorded_run import Recorded
 from minibot.events.model import LockSymbol
-from minibot.kernel.errors import Refusal
 from minibot.ops.operator import require_running
 from minibot.runtime.clock import RunClock
 from minibot.runtime.manifest import Manifest
@@ -25,26 +23,15 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Leave the request: a lock that ends now; 2 without an operator's lock, 3 without a run."""
+    # Imported here because `--help` needs none of it.
+    from minibot.ops.no_effect import refuse_unlock_of_nothing
+
     var = var_of(arguments)
     symbol = traded_symbol(var, arguments.symbol)
     run_id = require_running(var)
     run_dir = var.run(run_id)
     manifest = Manifest.load(run_dir)
     now_ms = RunClock(run_dir, manifest.clock_origin_ms, manifest.clock_speed).now_ms()
-    if not is_locked(Recorded.open(run_dir), symbol, now_ms):
-        raise Refusal(
-            f"no operator locks {symbol} in {run_id}: nothing was sent.",
-            "A limit's lock ends by itself; see: minibot risk",
-        )
+    refuse_unlock_of_nothing(run_dir, symbol, now_ms)
     text = f"the operator's lock of {symbol} ends; locks of limits stay"
     return ask(arguments, LockSymbol.TYPE, text, symbol=symbol, until_ts=now_ms)
-
-
-def is_locked(recorded: Recorded, symbol: str, now_ms: int) -> bool:
-    """Return whether an operator's lock of a symbol lasts at a market time; the last one counts."""
-    found = False
-    for _, event in recorded.events("control"):
-        payload = event.payload
-        if isinstance(payload, LockSymbol) and payload.symbol == symbol:
-            found = payload.until_ts is None or now_ms < payload.until_ts
-    return found

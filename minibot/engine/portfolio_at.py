@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from minibot.accounting.portfolio import Portfolio
 from minibot.engine.recorded_run import Recorded
@@ -11,9 +12,14 @@ from minibot.events.names import CONTROL, FILLS
 from minibot.events.reasons import SCHEMA_INVALID
 from minibot.kernel.errors import InvariantError
 
+# A market time later than any possible fill.
+ALWAYS_MS: Final = 10**15
 
-def portfolio_at(recorded: Recorded, ts: int) -> Portfolio:
+
+def portfolio_at(recorded: Recorded, ts: int = ALWAYS_MS) -> Portfolio:
     """Return the run's portfolio at a market time, from its opening and its fills up to then.
+
+    By default all fills count.
 
     Raises:
         IntegrityError: The fills are damaged at any line, or `control` is damaged.

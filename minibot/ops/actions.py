@@ -6,6 +6,7 @@ from typing import Final
 
 from minibot.events.unit_sizes import MINUTE_MS
 from minibot.kernel.errors import Refusal, RunStop
+from minibot.ops.no_effect import refuse_exit_of_nothing, refuse_unlock_of_nothing
 from minibot.ops.operator import (
     NOT_RUNNING,
     ended,
@@ -55,9 +56,9 @@ def act(
 
     Raises:
         Refusal: The run has ended, another one runs, the kind is unknown, the run does not trade
-            the symbol (a run with a universe may trade any), or the lock's minutes are not
-            1 to `LOCK_MINUTES_MAX`.
-        RunStop: A request other than `kill`, or the flag, cannot be written, or the run's manifest
+            the symbol (a run with a universe may trade any), the request would change nothing
+            (`no_effect`), or the lock's minutes are not 1 to `LOCK_MINUTES_MAX`.
+        RunStop: A request other than `kill`, or the flag, cannot be written, or the run's record
             is damaged.
     """
     if kind not in OF_RUN and kind not in OF_SYMBOL:
@@ -100,7 +101,10 @@ def _ask_of_symbol(
     name = manifest.named_symbol(symbol or "")
     now_ms = RunClock(run_dir, manifest.clock_origin_ms, manifest.clock_speed).now_ms()
     asked = kind
+    if kind == "exit_position":
+        refuse_exit_of_nothing(run_dir, name)
     if kind == "unlock_symbol":
+        refuse_unlock_of_nothing(run_dir, name, now_ms)
         kind, fields["until_ts"] = "lock_symbol", now_ms
     elif kind == "lock_symbol" and minutes is not None:
         if not 1 <= minutes <= LOCK_MINUTES_MAX:

@@ -115,7 +115,7 @@ def _events(data: dict[str, Any], hashes: dict[str, str]) -> dict[str, list[Even
                 answer = each["payload"]
                 ids = {name: _order_id(answer[name]) for name in ORDER_IDS if name in answer}
                 payload = PAYLOAD_CLASSES[each["type"]].from_json(answer | ids)
-                is_derived = each["type"] not in ("incident", "instrument")
+                is_derived = each["type"] not in ("incident", "instrument", "lock_symbol")
                 add(each["queue"], ts, payload, len(found[TICKS]) if is_derived else None)
     return found
 

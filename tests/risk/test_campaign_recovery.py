@@ -467,7 +467,7 @@ def test_end_of_a_de_risk_is_told_as_a_move_of_the_recovery() -> None:
 
 
 def test_row_waits_while_the_touch_is_crossed() -> None:
-    """Nobody can trade at a bid above the ask; the next touch tells the row."""
+    """A bid above the ask is no price to trade at; the next touch tells the row."""
     one = holder()
     assert steps(one.tick("97", "96")) == []
 

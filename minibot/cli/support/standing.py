@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from minibot.engine.lookup import last_event, last_events
 from minibot.engine.portfolio_at import portfolio_at
@@ -30,9 +29,6 @@ from minibot.events.names import TICKS
 from minibot.report.entry_notices import entry_notice
 from minibot.report.figures import clock, counted, money, plain_text, price
 from minibot.report.summary import Row
-
-# A market time later than any possible fill, so that all fills count.
-ALWAYS_MS: Final = 10**15
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +92,7 @@ def standing_of(recorded: Recorded, now_ms: int) -> Standing:
     Raises:
         RunStop: A queue cannot be read.
     """
-    portfolio = portfolio_at(recorded, ALWAYS_MS)
+    portfolio = portfolio_at(recorded)
     filled = last_event(recorded, "fills")
     signals = last_events(recorded, "signals")  # A scan may follow the last decision.
     decided = next((event for event in signals if isinstance(event.payload, Signal)), None)

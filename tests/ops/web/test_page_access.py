@@ -260,15 +260,6 @@ def test_order_of_another_form_is_refused(page: Served, body: object) -> None:
     assert page.asked() == []
 
 
-@pytest.mark.parametrize("kind", ["lock_symbol", "unlock_symbol"])
-def test_order_is_answered_by_its_own_name(page: Served, kind: str) -> None:
-    """The end of a lock is a lock that ends now; whoever unlocked does not read that he locked."""
-    answer = page.post(f"/api/v1/act/{kind}", {"symbol": "BTCUSDT", "minutes": None, "why": ""})
-
-    assert answer.document["status"].startswith(f"{kind} of BTCUSDT was sent to ")
-    assert [each["kind"] for each in page.asked()] == ["lock_symbol"]
-
-
 def test_unknown_order_and_foreign_symbol_are_refused_in_words(page: Served) -> None:
     """The answer says what is possible."""
     for path, body in (
