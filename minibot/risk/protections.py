@@ -242,9 +242,9 @@ class Protections:
     ) -> None:
         """Start the run with its portfolio, its equity, and the memory of the last run.
 
-        With a memory the equity of the first run stays. Locks of methods that the profile no longer
-        has are dropped. Waiting trades of the last run are judged now, by the times of their
-        closes.
+        With a memory the equity of the first run stays, and what is held without an open trade is
+        the dust of a closed one. Locks of methods that the profile no longer has are dropped.
+        Waiting trades of the last run are judged now, by the times of their closes.
 
         Raises:
             InvariantError: The memory is damaged, its locks contradict its trades, or it has an
@@ -263,7 +263,7 @@ class Protections:
             for waiting in self.waiting:
                 waiting.orders.clear()
             self._judge()
-        for symbol in portfolio.symbols():
+        for symbol in portfolio.symbols() if memory is None else ():
             self.trips.carry(symbol, portfolio.lots(symbol)[0].ts, portfolio.position_cost(symbol))
         for symbol in [one for one in self.trips.open if not portfolio.has_lots(one)]:
             raise _contradiction(f"an open trade of {symbol}, expected a held symbol")

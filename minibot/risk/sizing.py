@@ -461,7 +461,7 @@ class ClosedTrades:
     """Net returns of the round trips that ended within a window of market time.
 
     A return is the ratio of `accounting.round_trips`. Trades of earlier runs count if `run_opening`
-    lists them. A carried position without a listed trade counts from its cost plus a fee.
+    lists them; else a carried position counts from its cost plus a fee.
 
     Attributes:
         window_ms: How long a trade counts.
@@ -488,7 +488,8 @@ class ClosedTrades:
         Args:
             portfolio: The portfolio at the start of the run.
             rate: The fee rate of a purchase without a listed trade.
-            carried: The field `trades` of `run_opening`.
+            carried: The field `trades` of `run_opening`; what is held without a trade of it is the
+                dust of a closed one.
 
         Raises:
             InvariantError: The trades are damaged, or one is open in a symbol that is not held.
@@ -502,14 +503,14 @@ class ClosedTrades:
         for symbol in [one for one in self._trips.open if not portfolio.has_lots(one)]:
             detail = f"run_opening: an open trade of {symbol}, expected a held symbol"
             raise InvariantError("risk", INVARIANT_BROKEN, detail)
-        for symbol in portfolio.symbols():
+        for symbol in portfolio.symbols() if carried is None else ():
             cost = portfolio.position_cost(symbol)
             self._trips.carry(symbol, 0, cost + fee_up(cost, rate))
 
     def on_fill(self, fill: FillMessage, is_flat: bool) -> None:
         """Take a fill; a fill that leaves its symbol flat ends a trade."""
         trip = self._trips.on_fill(fill, is_flat, "")
-        if trip is not None:
+        if trip is not None and trip.spent > 0:  # Else dust of an earlier trade was sold.
             self._add(trip.closed_ts, trip.ratio)
 
     def _add(self, ts: int, gain: int) -> None:

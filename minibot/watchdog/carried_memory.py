@@ -84,7 +84,7 @@ def carried_memory(
     if not fills and not first.keys() & {"untold", "waiting"}:
         return reports.memory
     trips = RoundTrips.from_state(first["trips"])
-    if not reports.fill_id:
+    if reports.memory is None:  # Else what is held without a trade is the dust of a closed one.
         portfolio = Portfolio.from_opening(opening)
         for symbol in portfolio.symbols():
             trips.carry(symbol, portfolio.lots(symbol)[0].ts, portfolio.position_cost(symbol))

@@ -1,8 +1,8 @@
 """Carried trades: the run's own and those of its opening, for the next run's sizing kelly.
 
 They are made from the run's own fills, whatever its sizing was, so that a first night of kelly may
-begin with the trades of the night before. A position that was carried without its trade counts
-from its cost and a fee at the taker's rate.
+begin with the trades of the night before. A position carried into a run that was handed no trades
+counts from its cost and a fee at the taker's rate.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ def carried_trades(
     first: Mapping[str, Any] = opening.trades or {"closed": [], "open": []}
     trips, portfolio = RoundTrips.from_state(first["open"]), Portfolio.from_opening(opening)
     rate = parse_rate(config["execution"]["taker_fee_bps"])
-    for symbol in portfolio.symbols():
+    # Behind a run that handed its trades on, what is held without one is the dust of a closed one.
+    for symbol in portfolio.symbols() if opening.trades is None else ():
         cost = portfolio.position_cost(symbol)
         trips.carry(symbol, portfolio.lots(symbol)[0].ts, cost + fee_up(cost, rate))
     closed = [list(each) for each in first["closed"]]

@@ -888,6 +888,20 @@ def test_carried_position_is_a_trade_from_its_own_purchase() -> None:
     assert (closed.opened_ts, closed.spent, closed.profit) == (7, 200 * UNIT, 2 * UNIT)
 
 
+def test_carried_dust_of_a_closed_trade_is_no_part_of_the_next_one() -> None:
+    """With a memory: the trade that left it has paid for it, in whichever run that was."""
+    row = protected({"method": "CooldownPeriod", "stop_duration": 1})
+    first, later = Protections(row), Protections(row)
+    first.on_fill(filled(SYMBOL, "BUY", "100", BEGAN, "entry"), False)
+    first.on_fill(filled(SYMBOL, "SELL", "101", BEGAN, "sale"), True)
+
+    later.open(Portfolio({}, [lot(SYMBOL)]), 0, first.state(), BEGAN)
+    later.on_fill(filled(SYMBOL, "BUY", "100", BEGAN, "entry"), False)
+    later.on_fill(filled(SYMBOL, "SELL", "101", BEGAN, "sale"), True)
+
+    assert [one.profit for one in later.trades] == [UNIT, UNIT]
+
+
 def test_open_trade_of_which_nothing_is_held_stops_the_run() -> None:
     """A memory that tells of a position which the lots have not is of another account."""
     first = Protections(protected(GUARD))

@@ -894,6 +894,17 @@ def test_kelly_trade_that_is_open_and_of_which_nothing_is_held_stops_the_run() -
         ClosedTrades(1_000).open(Portfolio({}, ()), 0, fields)
 
 
+def test_kelly_counts_no_sale_of_dust_that_no_trade_bought() -> None:
+    """Its return is not defined, and the next run would not be told of it."""
+    trades = ClosedTrades(1_000)
+    sale = Fill("x" * 16, "sale", SYMBOL, "SELL", "1", "110", "0", "USDT", "TAKER")
+
+    trades.on_fill(FillMessage.read(sale, 9), True)
+
+    assert trades.count == 0
+    assert trades.state() == {"closed": [], "open": []}
+
+
 @pytest.mark.parametrize("is_told", [False, True])
 def test_kelly_counts_a_carried_trade_from_what_was_told_of_it_else_with_a_fee(
     is_told: bool,

@@ -197,6 +197,23 @@ def test_run_without_protections_keeps_locks_and_counts_no_trade() -> None:
     assert memory_of(began(config())) is None
 
 
+def test_run_without_protections_counts_no_dust_of_a_closed_trade() -> None:
+    """A purchase beside the dust of an earlier night is a trade of its own."""
+    first = began(config(risk__protections=[IN_ROW], execution__fee_asset="base"))
+    bought(first)
+    first.signal("SELL")
+    first.tick("99", "101")
+    memory = first.risk.state()["protections"]
+    lots = ({"symbol": SYMBOL, "qty": "0.0009", "price": "100", "ts": START},)
+    begin = replace(opening("9000"), lots=lots, memory=memory)
+    off = began(config(execution__fee_asset="base"), begin)
+    bought(off)
+
+    (trip,) = memory_of(off, begin)["trips"]
+
+    assert trip["spent"] == "1000.00000000"
+
+
 def test_memory_told_with_the_last_fill_is_carried_as_it_was() -> None:
     """A run that ends in order hands on what it told last."""
     desk = began(config(risk__protections=[IN_ROW]))

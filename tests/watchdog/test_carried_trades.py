@@ -99,6 +99,27 @@ def test_run_that_carries_on_sizes_as_if_it_were_one(kept: int) -> None:
     assert wanted(later)[0] == "size_kelly"
 
 
+@pytest.mark.parametrize("kept", range(6))
+def test_dust_of_a_closed_trade_is_paid_for_once_whatever_night_it_is(kept: int) -> None:
+    """Coins too few to sell cost the trade that left them, not the next night's first one too."""
+    keys = KELLY | {"execution__fee_asset": "base", "execution__taker_fee_bps": "7"}
+    whole, earlier = began(**keys), began(**keys)
+    for price in PRICES:
+        round_trip(whole, price)
+    for price in PRICES[:kept]:
+        round_trip(earlier, price)
+
+    begin = following(earlier)
+    later = began(begin, **keys)
+    for price in PRICES[kept:]:
+        round_trip(later, price)
+
+    one, two, three = left(whole), left(later, begin), later.risk.state()["closed_trades"]
+    gains = [sorted(gain for _, gain in each["closed"]) for each in (one, two, three)]
+    assert gains[0] == gains[1] == gains[2]
+    assert one["open"] == two["open"] == three["open"] == []
+
+
 @pytest.mark.row("B-41")
 def test_night_of_another_sizing_hands_its_trades_to_kelly() -> None:
     """A first night of kelly begins with the returns of the fixed night before."""
