@@ -17,7 +17,7 @@ from minibot.events.reasons import (
 )
 from minibot.replay.explain.size_at import returns_at
 from minibot.replay.explain.size_question import largest_entry, size_now, size_supposed
-from tests.risk.desk import OTHER, SYMBOL, Desk, config, of
+from tests.risk.desk import OTHER, SYMBOL, Desk, config, intents, of
 from tests.risk.test_market_returns import ALIKE, CLUSTER, UP_DOWN, bars, bought, desk
 from tests.risk.test_quotes import QUOTED
 
@@ -108,6 +108,26 @@ def test_size_question_says_nothing_where_a_buy_then_buys_nothing(reason: str) -
 
     assert (answer.reason, action.reason_code) == (reason, reason)
     assert (answer.qty, answer.notional) == ("0.00000000", "0.00000000")
+
+
+def test_size_question_behind_a_campaign_is_about_the_next_one() -> None:
+    """A campaign that has sold everything has neither used the entries nor lost for the next."""
+    keys = {"risk__exit_policy": "campaign", "risk__campaign_loss_max": "90"}
+    profile = config(risk__hard_stop_bps="500", risk__campaign_entries_max=1, **keys)
+    made = Desk(profile).ready()
+    before = size_now(profile, made.risk.state(), SYMBOL)
+    made.buy()
+    held = size_now(profile, made.risk.state(), SYMBOL)
+    made.tick("98.00", "98.02")
+    made.signal("SELL")
+    made.tick("99.99", "100.01")
+
+    behind = size_now(profile, made.risk.state(), SYMBOL)
+    (entry,) = intents(made.signal("BUY"))
+
+    assert held.reason == "campaign_full"
+    assert (behind.reason, behind.qty, behind.decided) == ("", before.qty, before.decided)
+    assert behind.qty == f"{entry.qty}00000"
 
 
 def test_returns_at_a_time_are_those_that_risk_kept() -> None:

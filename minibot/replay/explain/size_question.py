@@ -111,7 +111,9 @@ def size_now(config: JsonObject, state: Mapping[str, Any], symbol: str) -> SizeA
         Refusal: Nothing is known of the market.
     """
     found = RiskState.from_state(config, state)
-    return _answer(found, symbol, _refusal(found, found.positions.of(symbol)))
+    market = found.positions.of(symbol)
+    found.campaign_of(market)  # A finished campaign ends with the next decision, which this is.
+    return _answer(found, symbol, _refusal(found, market))
 
 
 def size_supposed(
