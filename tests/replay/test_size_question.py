@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from minibot.engine.recorded_run import Recorded
 from minibot.events.model import AveragePrice, Halt, LockSymbol, RiskAction
-from minibot.events.money import UNIT
+from minibot.events.money import UNIT, parse_rate
 from minibot.events.reasons import (
     HALTED,
     NIGHT_LOSS,
@@ -15,11 +17,13 @@ from minibot.events.reasons import (
     RISK_LIMIT,
     SYMBOL_LOCKED,
 )
-from minibot.replay.explain.size_at import returns_at
+from minibot.replay.explain.size_at import returns_at, trades_at
 from minibot.replay.explain.size_question import largest_entry, size_now, size_supposed
 from tests.risk.desk import OTHER, SYMBOL, Desk, config, intents, of
 from tests.risk.test_market_returns import ALIKE, CLUSTER, UP_DOWN, bars, bought, desk
 from tests.risk.test_quotes import QUOTED
+from tests.watchdog.ended_runs import put_ended
+from tests.watchdog.test_carried_trades import HOUR_MS, KELLY, PRICES, began, round_trip
 
 
 def test_size_question_shows_the_bound_of_the_cluster() -> None:
@@ -128,6 +132,25 @@ def test_size_question_behind_a_campaign_is_about_the_next_one() -> None:
     assert held.reason == "campaign_full"
     assert (behind.reason, behind.qty, behind.decided) == ("", before.qty, before.decided)
     assert behind.qty == f"{entry.qty}00000"
+
+
+@pytest.mark.parametrize("fees", [{}, {"execution__fee_asset": "base"}])
+def test_trades_at_a_time_are_those_of_a_night_that_counted_them(
+    fees: dict[str, Any], tmp_path: Path
+) -> None:
+    """With fees in coins too, where each sale leaves dust: its trade is closed all the same."""
+    rate = {"execution__taker_fee_bps": "7.25"}
+    fixed, kelly = (began(**keys) for keys in (fees | rate, KELLY | fees | rate))
+    for price in PRICES:
+        round_trip(fixed, price)
+        round_trip(kelly, price)
+    put_ended(tmp_path, fixed)
+
+    found = trades_at(Recorded.open(tmp_path), fixed.ts, HOUR_MS, parse_rate("7.25")).state()
+
+    kept = kelly.risk.state()["closed_trades"]
+    assert [ts for ts, _ in found["closed"]] == [ts for ts, _ in kept["closed"]]
+    assert found["open"] == kept["open"] == []
 
 
 def test_returns_at_a_time_are_those_that_risk_kept() -> None:

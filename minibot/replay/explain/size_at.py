@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from minibot.accounting.lots import is_dust_left
 from minibot.accounting.portfolio import Portfolio
 from minibot.cores.closed_bar import ClosedBar
 from minibot.cores.core_profile import KELLY, CoreProfile
@@ -53,7 +54,7 @@ def size_at(
     if profile.risk.sizing == KELLY and CLOSED_TRADES not in state:
         rate = parse_rate(profile.execution.taker_fee_bps)
         window = profile.risk.kelly_window_market_ms or 0
-        state[CLOSED_TRADES] = _trades(recorded, to_ms, window, rate).state()
+        state[CLOSED_TRADES] = trades_at(recorded, to_ms, window, rate).state()
     if config != recorded.manifest.config:
         if MarketReturns(config).is_on:
             state[RETURNS] = returns_at(_market(recorded), config, to_ms).state()
@@ -123,9 +124,17 @@ def returns_at(events: Iterable[Event], config: JsonObject, to_ms: int) -> Marke
     return returns
 
 
-def _trades(recorded: Recorded, to_ms: int, window_ms: int, rate: int) -> ClosedTrades:
-    """Return the closed trades of a run whose own sizing did not ask for them."""
+def trades_at(recorded: Recorded, to_ms: int, window_ms: int, rate: int) -> ClosedTrades:
+    """Return the closed trades, at a time, of a run whose own sizing did not ask for them.
+
+    Args:
+        recorded: The run.
+        to_ms: The time, Unix ms.
+        window_ms: How long a trade counts.
+        rate: The fee rate of a carried purchase without a listed trade.
+    """
     trades = ClosedTrades(window_ms)
+    leaves_dust = Limits(recorded.manifest.config).leaves_dust
     opening = next(recorded.events("control"))[1].payload
     if not isinstance(opening, RunOpening):
         return trades
@@ -135,5 +144,6 @@ def _trades(recorded: Recorded, to_ms: int, window_ms: int, rate: int) -> Closed
         if isinstance(event.payload, Fill) and event.ts <= to_ms:
             portfolio.apply(event.payload, event.ts)
             fill = FillMessage.of(event.payload, event)
-            trades.on_fill(fill, not portfolio.has_lots(fill.symbol))
+            left = portfolio.position_qty(fill.symbol)
+            trades.on_fill(fill, not left or (leaves_dust and is_dust_left(event.payload, left)))
     return trades
