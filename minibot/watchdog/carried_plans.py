@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from minibot.accounting.lots import is_dust_left
 from minibot.accounting.portfolio import Portfolio
 from minibot.events.model import Fill, JsonObject, PositionPlan, RunOpening
 from minibot.events.names import FILLS, RISK_ACTIONS
@@ -21,8 +22,8 @@ def carried_plans(opening: RunOpening, read: Read) -> tuple[JsonObject, ...] | N
     """Return the last plan of risk for each position that a run leaves; None without plans.
 
     A position without a plan in this run keeps the plan of the opening. A plan from before its
-    symbol was last flat belongs to another position: it is left out, and the next run sets new
-    levels.
+    symbol was last flat, but for dust, belongs to another position: it is left out, and the next
+    run sets new levels.
 
     Args:
         opening: Of the run.
@@ -40,7 +41,9 @@ def carried_plans(opening: RunOpening, read: Read) -> tuple[JsonObject, ...] | N
         if not isinstance(fill, Fill):
             continue
         portfolio.apply(fill, event.ts)
-        if not portfolio.position_qty(fill.symbol) and event.ts > reported_ts.get(fill.symbol, -1):
+        left = portfolio.position_qty(fill.symbol)
+        is_flat = not left or is_dust_left(fill, left)
+        if is_flat and event.ts > reported_ts.get(fill.symbol, -1):
             plans.pop(fill.symbol, None)
     held = set(portfolio.symbols())
     found = [plans[symbol] for symbol in sorted(plans) if plans[symbol] and symbol in held]

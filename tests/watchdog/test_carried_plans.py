@@ -389,3 +389,23 @@ def test_thesis_is_left_out_where_the_next_run_asks_for_none() -> None:
     bars(other, VOLATILE)
 
     assert actions(other.tick("120", "120")) == [("EXIT", "horizon_exit")]
+
+
+@pytest.mark.parametrize("qty", ["10", "10.0005"])
+def test_plan_ends_with_its_position_though_a_sale_left_dust(qty: str) -> None:
+    """A hard stop at 95 would sell at once the coins that a night without plans bought at 60."""
+    lot = {"symbol": SYMBOL, "qty": qty, "price": "100", "ts": 1}
+    prices = {"original_qty": qty, "entry_price": "100", "stop_hard": "95"}
+    plan = {"symbol": SYMBOL, "qty": qty, "opened_ts": 1, "age_row": 0, **prices}
+    first = replace(opening("9000", (lot,)), plans=(plan,))
+    night = Desk(config(execution__fee_asset="base"), first=first)
+    night.instrument()
+    night.tick("120", "120")
+    kept = carried(night)
+    night.signal("SELL")
+    night.tick("120", "120")
+    night.tick("60", "60")
+    night.buy()
+
+    assert kept == (plan,)
+    assert carried(night) is None
