@@ -106,7 +106,8 @@ def run_backtest(
 
     Raises:
         RunStop: A core found an impossible state, or a replay deviates (`IntegrityError`).
-        ConfigError: A file of a feed is refused, or a recorded run lacks a feed of the profile.
+        ConfigError: A file of a feed is refused, a recorded run lacks a feed of the profile, or a
+            source's bars do not make those that the strategy needs.
         Refusal: Nothing of the source lies in the span.
     """
     started = time.perf_counter()
@@ -145,6 +146,7 @@ def run_cores(
 
     Raises:
         RunStop: A core found an impossible state.
+        ConfigError: A source's bars do not make those that the strategy needs.
         Refusal: Nothing of the source lies in the span.
     """
     book = _Pass(source, config, cores, record)
@@ -183,8 +185,11 @@ class _Pass:
             config.raw, (source.name,), Performance(self._opening, portfolio.quote_asset)
         )
         core = cores[STRATEGY_ROLE]
+        if isinstance(core, StrategyCore):
+            for one in _bars_in(source):
+                one.require(core.chosen.needs.intervals)
         is_shown_ticks = isinstance(core, StrategyCore) and not core.is_deaf_to_trades
-        modelled = (MODELLED,) if is_shown_ticks and _has_bars(source) else ()
+        modelled = (MODELLED,) if is_shown_ticks and any(_bars_in(source)) else ()
         self.result.assumptions = (*source.assumptions, *modelled)
         # Messages of the cores, which are written out when they are read; those that a record has
         # taken are gone.
@@ -478,13 +483,15 @@ def _type_of(kind: type[Payload]) -> str:
     return kind.TYPE
 
 
-def _has_bars(source: MarketSource) -> bool:
-    """Return whether a market, or a part of it, is made of bars."""
+def _bars_in(source: MarketSource) -> Iterator[BarSource]:
+    """Yield the parts of a market that are made of bars."""
     if isinstance(source, Fed):
-        return _has_bars(source.source)
-    if isinstance(source, Merged):
-        return any(_has_bars(each) for each in source.sources)
-    return isinstance(source, BarSource)
+        yield from _bars_in(source.source)
+    elif isinstance(source, Merged):
+        for each in source.sources:
+            yield from _bars_in(each)
+    elif isinstance(source, BarSource):
+        yield source
 
 
 def run_id_of(origin_ms: int) -> str:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from functools import cache
 from itertools import pairwise
+from pathlib import Path
+
+import pytest
 
 from minibot.backtest.driver import MODELLED, run_backtest, run_cores
 from minibot.backtest.sources.bars import BarSource
@@ -14,6 +17,7 @@ from minibot.engine.lockstep import fresh_cores
 from minibot.engine.run_result import BacktestResult
 from minibot.events.model import Bar, Fill, MarketTick, OrderIntent, RiskAction
 from minibot.events.money import parse_amount
+from minibot.kernel.errors import ConfigError
 from minibot.risk.core import core_from_state
 from tests.backtest.markets import MINUTE_MS, START_MS, UNIT, bar_profile, candle, series, walk
 
@@ -38,6 +42,28 @@ def test_strategy_that_is_shown_ticks_of_bars_is_told_what_they_are() -> None:
             lines = run_backtest(source, config).assumptions
             assert (MODELLED in lines) == is_told
             assert lines[: len(source.assumptions)] == source.assumptions
+
+
+def test_source_whose_bars_do_not_make_what_the_strategy_needs_is_refused(tmp_path: Path) -> None:
+    """A strategy that also watches shorter bars than the file's would wait for them in silence."""
+    text = (
+        "from minibot.strategies.protocol import Needs, Strategy, buy\n\n\n"
+        "class Watches(Strategy):\n"
+        "    @staticmethod\n    def needs(settings):\n"
+        '        return Needs(intervals=("15m", "1m"), history=5)\n\n'
+        '    def on_bar(self, bar, view):\n        return buy("up")\n'
+    )
+    (tmp_path / "watches.py").write_text(text, encoding="utf-8")
+    sets = f"strategy.folder={tmp_path}", "strategy.name=watches"
+    config = bar_profile(*sets, interval="15m", trend="1m")
+    wide = [bar._replace(end_ts=bar.open_ts + 15 * MINUTE_MS) for bar in walk(1)]
+
+    sources = [BarSource(series(wide, symbol, "15m"), config) for symbol in ("BTCUSDT", "ETHUSDT")]
+
+    assert run_backtest(BarSource(series(walk(30)), config), config).inputs["bar"] == 32
+    for source in (sources[0], Merged(sources)):
+        with pytest.raises(ConfigError, match="bars of 15m cannot be combined into 1m"):
+            run_backtest(source, config)
 
 
 def test_entry_is_filled_at_the_open_after_the_bar_it_was_decided_on() -> None:

@@ -1,7 +1,7 @@
 """Source of bars: a file of bars as a market, with modelled ticks inside each bar.
 
 `intrabar` is the model. Longer bars that the profile wants are aggregated from the file's own. An
-interval that is not a multiple of the file's is left out, or refused if the strategy decides on it.
+interval that is not a multiple of the file's is left out, or refused if the strategy needs it.
 Bars before the time range are history and feed indicators only.
 """
 
@@ -78,6 +78,21 @@ class BarSource:
     def over(self, series: BarSeries) -> BarSource:
         """Return the same source over another series; a compiled object cannot be copied."""
         return BarSource(series, *self._given)
+
+    def require(self, intervals: Collection[str]) -> None:
+        """Refuse a strategy that needs other bars than these make: it would wait for them in vain.
+
+        Raises:
+            ConfigError: One of the intervals is not a multiple of the file's.
+        """
+        name, base = self.name, self.series.interval
+        lacked = [each for each in intervals if each in INTERVALS and not divides(base, each)]
+        if lacked:
+            raise ConfigError(
+                f"{name}: bars of {base} cannot be combined into {', '.join(lacked)}.",
+                [f"strategy.name: it needs bars of {', '.join(lacked)}"],
+                "Name a source of shorter bars.",
+            )
 
     def _rules(self) -> Instrument:
         series = self.series
