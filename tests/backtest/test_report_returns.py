@@ -27,6 +27,7 @@ from minibot.backtest.report.review import Review
 from minibot.backtest.report.statistics import KEY_FIGURES, figure_text
 from minibot.engine.run_result import EquityColumns
 from minibot.events.model import Fill
+from minibot.events.money import UNIT
 from tests.backtest.results import DAY as DAY_MS
 from tests.backtest.results import HOUR as HOUR_MS
 from tests.backtest.results import START, ResultMaker, Trip, made, many, reviewed
@@ -140,6 +141,25 @@ def test_exposure_of_two_symbols_counts_their_time_once_and_their_cost_twice() -
     assert exposure.time_ratio == pytest.approx(0.25)
     assert exposure.ratio_max == pytest.approx(0.02)
     assert exposure.ratio_mean == pytest.approx(0.01 * 8 / 24)
+
+
+def test_exposure_after_a_part_is_sold_is_the_cost_of_what_the_books_still_hold() -> None:
+    """A sale takes the oldest purchase first: of lots at 100 and at 50, the one at 50 is left."""
+    maker = ResultMaker()
+    result = maker.result
+    result.from_ts, result.to_ts = START, START + 4 * HOUR_MS
+    for hour, (side, qty, price) in enumerate((("BUY", "2", "100"), ("BUY", "2", "50"))):
+        ids = f"order-{hour}", f"client-{hour}"
+        fill = Fill(*ids, "BTCUSDT", side, qty, price, "0", "USDT", "TAKER")
+        maker.add("fills", START + hour * HOUR_MS, fill)
+        result.performance.on_fill(fill, START + hour * HOUR_MS)
+    sale = Fill("order-2", "client-2", "BTCUSDT", "SELL", "3", "50", "0", "USDT", "TAKER")
+    maker.add("fills", START + 2 * HOUR_MS, sale)
+    result.performance.on_fill(sale, START + 2 * HOUR_MS)
+
+    held = result.performance.portfolio.position_cost("BTCUSDT")
+    assert held == 50 * UNIT
+    assert exposure_of(result).steps[-1].ratio == held / result.equity_start
 
 
 @pytest.mark.parametrize(

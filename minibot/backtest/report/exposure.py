@@ -1,6 +1,6 @@
 """Exposure: how much of equity was in the market, and for how long.
 
-Exposure is the cost of all positions over the equity last marked. It is computed at each fill and
+Exposure is the cost of all open lots over the equity last marked. It is computed at each fill and
 holds until the next one, so a position of two seconds counts two seconds. Dust that a fee in coins
 leaves is no position. Shares are floats, as they are statistics by which nothing is booked.
 """
@@ -8,7 +8,8 @@ leaves is no position. Shares are floats, as they are statistics by which nothin
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,6 +20,10 @@ from minibot.events.money import UNIT, parse_amount
 
 if TYPE_CHECKING:
     from minibot.engine.run_result import BacktestResult
+
+
+Lot = tuple[int, int]
+"""Quantity that is left of a purchase, and its cost; hundred-millionths."""
 
 
 class Held(NamedTuple):
@@ -75,12 +80,11 @@ def stretched(exposure: Exposure, from_ts: int, to_ts: int, count: int) -> list[
 def _steps(result: BacktestResult) -> Iterator[Held]:
     """Yield the exposure at the start and after each fill."""
     carried = result.performance.carried
-    qty = {symbol: each.qty for symbol, each in carried.items()}
-    cost = {symbol: each.value for symbol, each in carried.items()}
+    lots = {symbol: deque([(each.qty, each.value)]) for symbol, each in carried.items()}
     paid_in_base: set[str] = set()
     times, amounts = result.equity_columns
     at, equity = 0, result.equity_start
-    yield Held(result.from_ts, sum(cost.values()) / equity if equity > 0 else 0.0)
+    yield Held(result.from_ts, _cost(lots) / equity if equity > 0 else 0.0)
     for event in result.of("fills"):
         fill = event.payload
         if not isinstance(fill, Fill):
@@ -88,18 +92,29 @@ def _steps(result: BacktestResult) -> Iterator[Held]:
         at = bisect_right(times, event.ts, at)
         if at:
             equity = amounts[at - 1]
-        amount, held = parse_amount(fill.qty), qty.get(fill.symbol, 0)
+        amount, price = parse_amount(fill.qty), parse_amount(fill.price)
+        held = lots.setdefault(fill.symbol, deque())
         if fill.side == BUY:
-            paid = amount * parse_amount(fill.price) // UNIT
-            cost[fill.symbol] = cost.get(fill.symbol, 0) + paid
-            fee = 0
             if pays_in_base(fill):
-                fee = parse_amount(fill.fee)
+                amount -= parse_amount(fill.fee)
                 paid_in_base.add(fill.symbol)
-            qty[fill.symbol] = held + amount - fee
-        elif held:
-            cost[fill.symbol] -= cost[fill.symbol] * min(amount, held) // held
-            left = qty[fill.symbol] = max(0, held - amount)
+            held.append((amount, amount * price // UNIT))
+        else:
+            _take(held, amount)
+            left = sum(qty for qty, _ in held)
             if fill.symbol in paid_in_base and is_dust_left(fill, left):
-                cost[fill.symbol] = 0
-        yield Held(event.ts, sum(cost.values()) / equity if equity > 0 else 0.0)
+                lots[fill.symbol] = deque([(left, 0)])
+        yield Held(event.ts, _cost(lots) / equity if equity > 0 else 0.0)
+
+
+def _take(held: deque[Lot], amount: int) -> None:
+    """Remove a sold quantity, the oldest purchase first, as the books do (docs/accounting.md)."""
+    while held and amount:
+        qty, cost = held.popleft()
+        if qty > amount:
+            held.appendleft((qty - amount, cost - cost * amount // qty))
+        amount -= min(qty, amount)
+
+
+def _cost(lots: Mapping[str, Iterable[Lot]]) -> int:
+    return sum(cost for held in lots.values() for _, cost in held)
