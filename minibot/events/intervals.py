@@ -30,11 +30,11 @@ _MONDAY_OFFSET_MS: Final = 4 * DAY_MS
 
 
 def longest_first(intervals: Iterable[str]) -> tuple[str, ...]:
-    """Return intervals in the order in which bars that close at one moment are delivered.
+    """Return intervals, each once, in the order in which bars of one moment are delivered.
 
     A strategy that decides on the shorter bar has taken the longer one by then.
     """
-    return tuple(sorted(intervals, key=lambda name: -INTERVAL_MS.get(name, NEVER)))
+    return tuple(sorted(dict.fromkeys(intervals), key=lambda name: -INTERVAL_MS.get(name, NEVER)))
 
 
 def align(ts: int, interval_ms: int) -> int:

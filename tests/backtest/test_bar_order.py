@@ -93,3 +93,20 @@ def test_bars_of_ticks_come_longest_first(tmp_path: Path) -> None:
 
     assert_longest_first(rows)
     assert rows == events
+
+
+@pytest.mark.parametrize("is_made_of_trades", [True, False])
+def test_interval_that_is_needed_twice_has_each_bar_once(
+    tmp_path: Path, is_made_of_trades: bool
+) -> None:
+    """`(settings.interval, "1m")` on minutes names one interval twice."""
+    text = NOTES.replace("SHORT", "1m").replace("LONG", "1m").replace("history=2", "history=0")
+    (tmp_path / "notes.py").write_text(text)
+    config = bar_profile(
+        *("strategy.name=notes", f"strategy.folder={tmp_path}"),
+        f"strategy.bars_from_ticks={str(is_made_of_trades).lower()}",
+    )
+
+    bars = told(BarSource(series(walk(30)), config), config)
+
+    assert len(set(bars)) == len(bars) >= 29
