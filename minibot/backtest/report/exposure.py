@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,10 +20,6 @@ from minibot.events.money import UNIT, parse_amount
 
 if TYPE_CHECKING:
     from minibot.engine.run_result import BacktestResult
-
-
-Lot = tuple[int, int]
-"""Quantity that is left of a purchase, and its cost; hundred-millionths."""
 
 
 class Held(NamedTuple):
@@ -80,11 +76,11 @@ def stretched(exposure: Exposure, from_ts: int, to_ts: int, count: int) -> list[
 def _steps(result: BacktestResult) -> Iterator[Held]:
     """Yield the exposure at the start and after each fill."""
     carried = result.performance.carried
-    lots = {symbol: deque([(each.qty, each.value)]) for symbol, each in carried.items()}
-    paid_in_base: set[str] = set()
+    positions = {symbol: _Position(each.qty, each.value) for symbol, each in carried.items()}
     times, amounts = result.equity_columns
     at, equity = 0, result.equity_start
-    yield Held(result.from_ts, _cost(lots) / equity if equity > 0 else 0.0)
+    cost = sum(position.cost for position in positions.values())
+    yield Held(result.from_ts, cost / equity if equity > 0 else 0.0)
     for event in result.of("fills"):
         fill = event.payload
         if not isinstance(fill, Fill):
@@ -92,29 +88,53 @@ def _steps(result: BacktestResult) -> Iterator[Held]:
         at = bisect_right(times, event.ts, at)
         if at:
             equity = amounts[at - 1]
-        amount, price = parse_amount(fill.qty), parse_amount(fill.price)
-        held = lots.setdefault(fill.symbol, deque())
+        position = positions.get(fill.symbol)
+        if position is None:
+            position = positions[fill.symbol] = _Position()
+        cost -= position.cost
+        position.take(fill)
+        cost += position.cost
+        yield Held(event.ts, cost / equity if equity > 0 else 0.0)
+
+
+class _Position:
+    """Open lots of a symbol, sold oldest first, as in the books (docs/accounting.md).
+
+    Args:
+        qty, cost: What the run began with, as one lot; hundred-millionths.
+    """
+
+    __slots__ = ("_has_base_fees", "_lots", "_qty", "cost")
+
+    def __init__(self, qty: int = 0, cost: int = 0) -> None:
+        self._qty, self.cost = qty, cost
+        self._lots = deque([(qty, cost)] if qty else ())
+        self._has_base_fees = False
+
+    def take(self, fill: Fill) -> None:
+        """Take the next fill; dust costs nothing."""
+        qty = parse_amount(fill.qty)
         if fill.side == BUY:
             if pays_in_base(fill):
-                amount -= parse_amount(fill.fee)
-                paid_in_base.add(fill.symbol)
-            held.append((amount, amount * price // UNIT))
-        else:
-            _take(held, amount)
-            left = sum(qty for qty, _ in held)
-            if fill.symbol in paid_in_base and is_dust_left(fill, left):
-                lots[fill.symbol] = deque([(left, 0)])
-        yield Held(event.ts, _cost(lots) / equity if equity > 0 else 0.0)
+                qty -= parse_amount(fill.fee)
+                self._has_base_fees = True
+            cost = qty * parse_amount(fill.price) // UNIT
+            self._lots.append((qty, cost))
+            self._qty += qty
+            self.cost += cost
+            return
+        self._sell(min(qty, self._qty))
+        if self._has_base_fees and is_dust_left(fill, self._qty):
+            self._lots = deque([(self._qty, 0)] if self._qty else ())
+            self.cost = 0
 
-
-def _take(held: deque[Lot], amount: int) -> None:
-    """Remove a sold quantity, the oldest purchase first, as the books do (docs/accounting.md)."""
-    while held and amount:
-        qty, cost = held.popleft()
-        if qty > amount:
-            held.appendleft((qty - amount, cost - cost * amount // qty))
-        amount -= min(qty, amount)
-
-
-def _cost(lots: Mapping[str, Iterable[Lot]]) -> int:
-    return sum(cost for held in lots.values() for _, cost in held)
+    def _sell(self, qty: int) -> None:
+        self._qty -= qty
+        while qty:
+            lot, cost = self._lots.popleft()
+            sold = min(qty, lot)
+            part = cost * sold // lot
+            if sold < lot:
+                self._lots.appendleft((lot - sold, cost - part))
+            self.cost -= part
+            qty -= sold
