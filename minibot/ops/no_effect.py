@@ -12,7 +12,7 @@ from minibot.engine.recorded_run import Recorded
 from minibot.events.model import BUY, LockSymbol, OrderIntent, OrderResult
 from minibot.events.names import CONTROL, ORDER_INTENTS, ORDER_RESULTS
 from minibot.kernel.errors import Refusal, RunStop
-from minibot.replay.explain.snapshot_at import OPEN_RESULTS
+from minibot.risk.positions import TERMINAL_RESULTS
 
 
 def refuse_exit_of_nothing(run_dir: Path, symbol: str) -> None:
@@ -47,7 +47,7 @@ def has_open_entry(recorded: Recorded, symbol: str) -> bool:
     }
     for _, event in recorded.events(ORDER_RESULTS):
         answer = event.payload
-        if isinstance(answer, OrderResult) and answer.result not in OPEN_RESULTS:
+        if isinstance(answer, OrderResult) and answer.result in TERMINAL_RESULTS:
             entries.discard(answer.client_order_id)
     return bool(entries)
 
