@@ -332,10 +332,18 @@ def test_mark_that_is_set_behind_the_last_equity_leaves_no_room_until_the_next()
     assert budgets.bound(0, UNIT, QuietRange())
 
 
-def test_purchase_beyond_a_hard_notional_leaves_no_room() -> None:
-    """A fill that spends more than the night's hard value is judged with the next equity."""
-    desk = Desk(config(risk__night_notional_soft="1000", risk__night_notional_hard="1000.05"))
+@pytest.mark.parametrize("entries", [1, 2])
+def test_purchase_beyond_a_hard_notional_leaves_no_room(entries: int) -> None:
+    """A fill that spends more than the night's hard value is judged with the next equity.
+
+    So is one beside a position, whose equity has been known to be far from all limits.
+    """
+    keys = {"risk__night_notional_soft": "1000", "risk__night_notional_hard": "1000.05"}
+    desk = Desk(config(**keys, risk__order_notional=str(1000 // entries)))
     desk.instrument()
+    for _ in range(entries - 1):
+        desk.tick("99.99", "100")
+        desk.signal("BUY")
     desk.tick("99.99", "100")
     events = desk.signal("BUY")
 

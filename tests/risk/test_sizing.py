@@ -326,6 +326,23 @@ def test_stop_stands_where_the_entry_was_sized_by_it_whatever_bars_come_before_i
     assert qty * (price - stop) + (price + stop) * qty * 0.001 <= loss_max
 
 
+def test_stop_of_an_entry_that_no_stop_sized_goes_by_the_bars_before_its_fill() -> None:
+    """A fixed amount risks no given share, so the newest ATR counts: 2, 3, 3.5, then 3.75."""
+    keys = {"risk__stop_bps": None, "risk__stop_atr_mult": "1.0", "strategy__atr_period": 2}
+    made = Desk(config(**keys))
+    made.instrument()
+    for _ in range(2):
+        made.bar("100", "101", "99", "100")
+    made.tick("99.99", "100.01", trade="100")
+    made.signal("BUY")
+    for _ in range(3):
+        made.bar("100", "102", "98", "100")
+
+    made.tick("99.99", "100.00", trade="100")
+
+    assert made.risk.facts()["exits"][SYMBOL]["stop"] == "96.25000000"
+
+
 def test_limit_beside_one_of_a_wider_atr_is_sized_by_the_wider() -> None:
     """Whichever is filled first, both together lose no more than their share at its stop."""
     keys = {"risk__stop_bps": None, "risk__stop_atr_mult": "2.0", "risk__limit_entries_max": 3}
