@@ -153,6 +153,11 @@ KELLY = [
     ("good", "bad", "key"),
     [
         (["risk.order_notional=1000"], ["risk.order_notional=1000.01"], "risk.order_notional"),
+        (
+            ["risk.position_notional_max=100", "risk.sizing=share"],
+            ["risk.position_notional_max=100", "risk.sizing=fixed"],
+            "risk.order_notional",
+        ),
         (["risk.positions_max=20"], ["risk.positions_max=21"], "risk.positions_max"),
         (["strategy.ema_fast=20"], ["strategy.ema_fast=21"], "strategy.ema_fast"),
         (["strategy.rsi_oversold=69.9"], ["strategy.rsi_oversold=70"], "strategy.rsi_oversold"),

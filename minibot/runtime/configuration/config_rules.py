@@ -153,7 +153,6 @@ _PAIRS: Final = (
     ("risk", "orders_per_minute_soft", "orders_per_minute_hard", True),
     # A sale beyond the hard rate is a STOP: positions that end in one minute need an order each.
     ("risk", "positions_max", "orders_per_minute_hard", True),
-    ("risk", "order_notional", "position_notional_max", True),
     ("strategy", "rsi_oversold", "rsi_overbought", False),
     ("strategy", "ema_fast", "ema_slow", False),
     ("acceptance", "latency_ms_p95_max", "latency_ms_p99_max", True),
@@ -364,6 +363,11 @@ def _stop_limit_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterat
     if limit is not None and risk.get("exits_at") != AT_VENUE:
         words = "allowed: only where risk.exits_at is venue"
         yield violation(["risk", "stop_limit_bps"], limit, words, origin)
+
+
+def _amount_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
+    if (raw["risk"].get("sizing") or FIXED) == FIXED:  # In other modes the amount is idle.
+        yield from _order_rule("risk", "order_notional", "position_notional_max", True)(raw, origin)
 
 
 def _sizing_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
@@ -981,6 +985,7 @@ _RULES: Final[tuple[tuple[tuple[str, ...], Rule], ...]] = (
         ((f"risk.{name}_soft", f"risk.{name}_hard"), _week_rule(name))
         for name in ("week_notional", "week_loss")
     ),
+    (("risk.sizing", "risk.order_notional", "risk.position_notional_max"), _amount_violations),
     (
         (*(f"risk.{key}" for key in _SIZING_KEYS), "portfolio.quote_asset"),
         _sizing_violations,
