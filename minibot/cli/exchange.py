@@ -36,12 +36,15 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     serving.add_argument(
         "--source",
         default="tape:demo",
-        help="tape:FILE, tape:demo, klines:FILE, run:DIR, generator:SEED, "
+        help="tape:FILE, tape:demo (default), klines:FILE, run:DIR, generator:SEED, "
         "generator:SEED:SYMBOL,... or generator:SEED:COUNT",
     )
-    serving.add_argument("--speed", default="1", help="market seconds in a second")
+    serving.add_argument("--speed", default="1", help="market seconds in a second (default: 1)")
     serving.add_argument(
-        "--rate", type=int, default=20, help="messages in a market second, of synthetic markets"
+        "--rate",
+        type=int,
+        default=20,
+        help="messages in a market second, of synthetic markets (default: 20)",
     )
     serving.add_argument("--history", help="klines:FILE[,FILE], for the time before the source")
     serving.add_argument("--faults", metavar="FILE", help="a fault script (JSON)")
@@ -49,7 +52,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--start",
         choices=["client", "now"],
         default="client",
-        help="time begins with the first call or subscription, or now",
+        help="time begins with the first call or subscription (default), or now",
     )
     serving.add_argument(
         "--rebase-to-now",

@@ -8,9 +8,8 @@ from datetime import tzinfo
 from decimal import Decimal
 from typing import Any, Final
 
-from minibot.cli.support.numbers import at_least
 from minibot.cli.support.output import progress_bar, show
-from minibot.cli.support.run_filters import add_filters, filtered
+from minibot.cli.support.run_filters import add_filters, add_number, filtered, older_lines
 from minibot.cli.support.selection import add_zone, var_of
 from minibot.kernel.errors import RunStop
 from minibot.replay.time_arguments import zone_of
@@ -37,9 +36,7 @@ Kind = tuple[str, str]
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the flags of this verb."""
-    command.add_argument(
-        "-n", "--number", type=at_least(1), default=50, help="how many of the newest runs"
-    )
+    add_number(command)
     command.add_argument(
         "--by", choices=GROUPS, help="closed trades by day, pair, signal's reason or exit"
     )
@@ -50,9 +47,11 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print one line for each run or group, and the sums by quote asset; 0 also without any."""
     var, (zone, zone_name) = var_of(arguments), zone_of(arguments.zone)
-    records = filtered(arguments, var, zone)[-arguments.number :]
+    found = filtered(arguments, var, zone)
+    records = found[-arguments.number :]
+    older = len(found) - len(records)
     if arguments.by:
-        return _show_groups(arguments, records, zone)
+        return _show_groups(arguments, records, older, zone)
     moved = moved_between(records)
     rows = [_row(record) | {"between": moved.get(record.run_id)} for record in records]
     shown = [row for row in rows if row["result"] is not None]
@@ -67,14 +66,17 @@ def run(arguments: argparse.Namespace) -> int:
         {"data": data, "quote_asset": asset, **{name: str(value) for name, value in each.items()}}
         for (data, asset), each in sums.items()
     ]
-    show(arguments, {"runs": rows, "together": document}, lines)
+    lines += older_lines(older, len(records))
+    show(arguments, {"runs": rows, "together": document, "older": older}, lines)
     return 0
 
 
 # --- by group ---------------------------------------------------------------------------------
 
 
-def _show_groups(arguments: argparse.Namespace, records: Sequence[RunRecord], zone: tzinfo) -> int:
+def _show_groups(
+    arguments: argparse.Namespace, records: Sequence[RunRecord], older: int, zone: tzinfo
+) -> int:
     """Print the closed trades of sealed runs by group; 0 also without any."""
     trades: dict[Kind, list[ClosedTrade]] = {}
     troubles = []
@@ -116,8 +118,10 @@ def _show_groups(arguments: argparse.Namespace, records: Sequence[RunRecord], zo
             for name, each in groups.items()
         ],
         "left_out": [{"run_id": run_id, "trouble": trouble} for run_id, trouble in troubles],
+        "older": older,
     }
-    show(arguments, document, lines or ["no closed trade"])
+    lines = lines or ["no closed trade"]
+    show(arguments, document, [*lines, *older_lines(older, len(records))])
     return 0
 
 

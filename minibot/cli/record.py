@@ -48,11 +48,15 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--symbols", help="BTCUSDT,ETHUSDT (default: those of the profile)")
     command.add_argument("--name", default="tape", help="folder under var/tapes; default: tape")
     command.add_argument("--for", dest="duration", metavar="TIME", help="90s, 10m, 2h; then end")
-    command.add_argument("--part-mb", type=int, default=256, help="close a part at this size")
+    command.add_argument(
+        "--part-mb", type=int, default=256, help="close a part at this size (default: 256)"
+    )
     command.add_argument(
         "--part-time", default="1h", metavar="TIME", help="close a part at this age (default: 1h)"
     )
-    command.add_argument("--free-mb", type=int, default=1024, help="end with less disk than this")
+    command.add_argument(
+        "--free-mb", type=int, default=1024, help="end with less disk than this (default: 1024)"
+    )
     add_profile(command, PROJECT.joinpath("config", "nore.v1.json").relative_to(PROJECT))
 
 

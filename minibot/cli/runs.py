@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from minibot.cli.support.numbers import at_least
 from minibot.cli.support.output import show
-from minibot.cli.support.run_filters import STATES, add_filters, filtered
+from minibot.cli.support.run_filters import STATES, add_filters, add_number, filtered, older_lines
 from minibot.cli.support.selection import find_run, var_of
 from minibot.cli.support.side_by_side import NAMED, OF_RUNS, SIDES, add_html, show_pair
 from minibot.events.model import JsonObject
@@ -60,9 +59,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--verdict", choices=VERDICTS, help="runs that accept judged so alone")
     command.add_argument("--size", action="store_true", help="also how much disk each takes")
-    command.add_argument(
-        "-n", "--number", type=at_least(1), default=50, help="how many of the newest"
-    )
+    add_number(command)
     command.add_argument(
         "--sum", action="store_true", help="the nights that ready counts, added up"
     )
@@ -93,6 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
         found = night_sum(records)
         show(arguments, found, sum_lines(found))
         return 0
+    older = len(records[: -arguments.number])
     rows = _documents(records)[-arguments.number :]
     records = records[-arguments.number :]
     cells = [_cells(row, record) for row, record in zip(rows, records, strict=True)]
@@ -116,7 +114,8 @@ def run(arguments: argparse.Namespace) -> int:
     if unknown := [row["run_id"] for row in rows if row["state"] == "sealed" and not row["digest"]]:
         some = listed(unknown[:SHOWN]) + (" and more" if len(unknown) > SHOWN else "")
         lines += ["", f"no market change on record: {some}; minibot report RUN --html finds it"]
-    show(arguments, {"runs": rows}, lines)
+    lines += older_lines(older, len(records))
+    show(arguments, {"runs": rows, "older": older}, lines)
     return 0
 
 

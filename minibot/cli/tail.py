@@ -40,7 +40,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "-f", "--follow", action="store_true", help="go on as events come; Ctrl-C ends it"
     )
-    command.add_argument("-n", "--lines", type=at_least(0), default=10, help="how many of the last")
+    command.add_argument(
+        "-n", "--lines", type=at_least(0), default=10, help="how many of the last (default: 10)"
+    )
     command.add_argument(
         "--run", dest="of_run", metavar="RUN", help="of this run instead of the newest"
     )

@@ -84,6 +84,23 @@ def test_figures_of_before_the_end_are_shown_as_none(
     assert ("no figures" in earned["trouble"]) is bool(missing)
 
 
+@pytest.mark.parametrize("flags", [("profit",), ("profit", "--by", "pair"), ("runs",)])
+def test_older_runs_beyond_the_number_are_counted_as_left_out(
+    short_run: ShortRun, tmp_path: Path, flags: tuple[str, ...]
+) -> None:
+    """A sum of the newest runs is not taken for that of all."""
+    manifest, runs = Manifest.load(short_run.run_dir), tmp_path / "var" / "runs"
+    for name in ("20251120_000000", "20251121_000000", "20251122_000000"):
+        (runs / name).mkdir(parents=True)
+        replace(manifest, run_id=name).write(runs / name)
+
+    newest, whole = (verb(tmp_path / "var", *flags, "-n", number) for number in ("1", "3"))
+
+    assert newest.out.endswith("2 older runs left out; with them: -n 3\n")
+    assert "older run" not in whole.out
+    assert verb(tmp_path / "var", *flags, "-n", "1", "--json").document["older"] == 2
+
+
 def test_profit_without_runs_says_so(tmp_path: Path) -> None:
     """An empty `var` is not an error of profit."""
     (tmp_path / "var").mkdir(mode=0o700)

@@ -1,4 +1,4 @@
-"""Filters of the verbs over many runs: by start, kind of data, profile and state."""
+"""Filters of the verbs over many runs: by start, kind of data, profile, state and number."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from datetime import UTC, tzinfo
 from typing import Final
 
 from minibot.cli.support.moments import moment_ms
+from minibot.cli.support.numbers import at_least
 from minibot.events.unit_sizes import DAY_MS, HOUR_MS
 from minibot.kernel.errors import Refusal
+from minibot.report.figures import counted
 from minibot.report.records import UNSEALED, RunRecord, read_records
 from minibot.runtime.paths import Var
 
 DATA: Final = ("real", "drill", "simulated")
 STATES: Final = ("sealed", "stopped", "interrupted", "damaged", UNSEALED)
+NUMBER: Final = 50
 _SPAN: Final = re.compile(r"(\d{1,5})([dh])")
 
 
@@ -28,6 +31,29 @@ def add_filters(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--data", choices=DATA, help="runs of this kind of data alone")
     command.add_argument("--profile", metavar="NAME", help="runs of this profile alone")
+
+
+def add_number(command: argparse.ArgumentParser) -> None:
+    """Add `-n`."""
+    command.add_argument(
+        "-n",
+        "--number",
+        type=at_least(1),
+        default=NUMBER,
+        help=f"how many of the newest runs (default: {NUMBER})",
+    )
+
+
+def older_lines(older: int, shown: int) -> list[str]:
+    """Return the line that counts the older runs which `-n` leaves out; empty for none.
+
+    Args:
+        older: How many it leaves out.
+        shown: How many it shows.
+    """
+    if not older:
+        return []
+    return ["", f"{counted(older, 'older run')} left out; with them: -n {older + shown}"]
 
 
 def since_ms(text: str | None, zone: tzinfo = UTC) -> int:
