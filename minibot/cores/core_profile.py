@@ -258,8 +258,8 @@ class StrategySection:
     bar_interval: Annotated[str, INTERVAL, "Interval of the bars that give signals."]
     trend_interval: Annotated[str, INTERVAL, "Interval of the bars that give the trend."]
     rsi_period: Annotated[int, whole(2, 500), "Period of the RSI, in bars."]
-    rsi_oversold: Annotated[str, PERCENT, "RSI below which a market counts as oversold."]
-    rsi_overbought: Annotated[str, PERCENT, "RSI above which a market counts as overbought."]
+    rsi_oversold: Annotated[str, PERCENT, "RSI at or below which a market counts as oversold."]
+    rsi_overbought: Annotated[str, PERCENT, "RSI at or above which a market counts as overbought."]
     ema_fast: Annotated[int, whole(1, 1000), "Period of the fast average, in bars."]
     ema_slow: Annotated[int, whole(2, 2000), "Period of the slow average, in bars."]
     atr_period: Annotated[int, whole(2, 500), "Period of the ATR, in bars."]
@@ -275,7 +275,8 @@ class StrategySection:
     horizon_ms: Annotated[
         int,
         whole(1000, 86_400_000),
-        "How long a position from a signal is meant to be held, market time.",
+        "How long a signal is meant to hold, market time: risk refuses an older one, and a "
+        "purchase at the strategy's limit rests no longer. No position ends by it.",
     ]
     cooldown_ms: Annotated[int, whole(0, 86_400_000), "Wait after a signal to trade, market time."]
     cost_gate: Annotated[bool, "Hold when the expected move does not cover the costs."]

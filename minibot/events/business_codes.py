@@ -32,12 +32,12 @@ MOMENTUM_DOWN: Final = _business(
 )
 REVERSION_OVERSOLD: Final = _business(
     "reversion_oversold",
-    "RSI is under its lower threshold and the price lies under its average.",
+    "RSI is at or under its lower threshold and the price lies under its average.",
     "Compare `rsi_oversold` and `reversion_bps_min` with the values in the checks.",
 )
 REVERSION_OVERBOUGHT: Final = _business(
     "reversion_overbought",
-    "RSI is above its upper threshold and the price lies above its average.",
+    "RSI is at or above its upper threshold and the price lies above its average.",
     "Compare `rsi_overbought` and `reversion_bps_min` with the values in the checks.",
 )
 
@@ -148,7 +148,8 @@ REDUCED: Final = _business(
 STALE_SIGNAL: Final = _business(
     "stale_signal",
     "The signal was too old when risk took it.",
-    "Check load and backlog; compare `signal_age_ms_max` with the age in the checks.",
+    "Check load and backlog; compare `signal_age_ms_max`, or the signal's `horizon_ms` if that is "
+    "less, with the age in the checks.",
 )
 HALTED: Final = _business(
     "halted",
@@ -284,13 +285,13 @@ LOSSES_IN_ROW: Final = _business(
 )
 RUN_ENDING: Final = _business(
     "run_ending",
-    "The run is about to end, so no new position is opened.",
+    "The run ends: no new position is opened, and what is still open of an order expires.",
     "Nothing to do.",
 )
 NOT_TRADING: Final = _business(
     "not_trading",
     "The instrument's status on the exchange is not TRADING.",
-    "Choose another symbol.",
+    "Nothing to do in a halt that ends; else choose another symbol.",
 )
 NO_INSTRUMENT: Final = _business(
     "no_instrument",
@@ -304,7 +305,7 @@ NO_MARK: Final = _business(
 )
 PENDING_ORDER: Final = _business(
     "pending_order",
-    "An order of this symbol is still open, so another one waits.",
+    "An order of this symbol is still open, so no other one is sent.",
     "Nothing to do.",
 )
 DUPLICATE: Final = _business(
@@ -350,7 +351,7 @@ PRICE_INVALID: Final = _business(
 )
 PRICE_BAND: Final = _business(
     "price_band",
-    "The price lies outside the band that the exchange, or the profile, allows.",
+    "The price lies outside the band that the exchange allows.",
     "Nothing to do unless it repeats; see the checks.",
 )
 PRICE_RANGE: Final = _business(
@@ -361,7 +362,8 @@ PRICE_RANGE: Final = _business(
 POSITION_MAX: Final = _business(
     "position_max",
     "More of the asset would be held than the exchange allows in this symbol.",
-    "Lower `order_notional`; `position_max` is in the `instrument` event.",
+    "Let an entry cost less, see `minibot size SYMBOL --explain`; `position_max` is in the "
+    "`instrument` event.",
 )
 TRAILING_DELTA: Final = _business(
     "trailing_delta",
@@ -511,11 +513,11 @@ EXPOSURE_LIMIT: Final = _business(
 INSUFFICIENT_CASH: Final = _business(
     "insufficient_cash",
     "The cash does not pay the order and its fee.",
-    "Lower `order_notional`, or wait for a position to close.",
+    "Let an entry cost less, see `minibot size SYMBOL --explain`, or wait for a position to close.",
 )
 NIGHT_NOTIONAL: Final = _business(
     "night_notional",
-    "The notional traded in this run would pass its limit.",
+    "The notional bought in this run would pass its limit.",
     "Compare `night_notional_soft` and `_hard` with the value in the checks.",
 )
 NIGHT_NOTIONAL_PACE: Final = _business(
@@ -525,12 +527,12 @@ NIGHT_NOTIONAL_PACE: Final = _business(
 )
 DAY_NOTIONAL: Final = _business(
     "day_notional",
-    "The notional traded on this UTC day would pass its limit.",
+    "The notional bought on this UTC day would pass its limit.",
     "Compare `day_notional_soft` and `_hard` with the value in the checks.",
 )
 WEEK_NOTIONAL: Final = _business(
     "week_notional",
-    "The notional traded in this UTC week would pass its limit.",
+    "The notional bought in this UTC week would pass its limit.",
     "Compare `week_notional_soft` and `_hard` with the value in the checks.",
 )
 WEEK_LOSS: Final = _business(
@@ -564,12 +566,12 @@ ORDER_RATE: Final = _business(
 STOP_LOSS: Final = _business(
     "stop_loss",
     "The price fell to the stop of the position.",
-    "Nothing to do; `stop_atr_mult` sets its distance.",
+    "Nothing to do; `stop_atr_mult` or `stop_bps` sets its distance.",
 )
 TAKE_PROFIT: Final = _business(
     "take_profit",
     "The price rose to the target of the position.",
-    "Nothing to do; `take_profit_atr_mult` sets its distance.",
+    "Nothing to do; `take_profit_atr_mult` or `take_profit_bps` sets its distance.",
 )
 SIGNAL_STOP: Final = _business(
     "signal_stop",
@@ -628,7 +630,7 @@ STALE_EXIT: Final = _business(
 )
 SIGNAL_EXIT: Final = _business(
     "signal_exit",
-    "A SELL signal closed the position.",
+    "A SELL signal closed the position or withdrew an entry; refused: the profile sells on none.",
     "Nothing to do; `signal_exit` switches this exit.",
 )
 TIME_EXIT: Final = _business(
@@ -679,12 +681,14 @@ QUOTE_TAKEN: Final = _business(
 )
 STOP_TRIGGERED: Final = _business(
     "stop_triggered",
-    "A trade reached the stop of a resting order, which is sold at the market from then on.",
+    "A trade reached the stop of a resting order, which is sold from then on: at the market, or "
+    "at the limit of `stop_limit_bps`.",
     "Nothing to do; the target of the same order is cancelled by it.",
 )
 TARGET_TRIGGERED: Final = _business(
     "target_triggered",
-    "A trade reached the target of a resting order, which is sold at the market from then on.",
+    "A trade reached the target of a resting order, which is sold from then on: at the market, or "
+    "with `stop_limit_bps` at the target.",
     "Nothing to do; the stop of the same order is cancelled by it.",
 )
 REPLACED: Final = _business(
@@ -704,7 +708,7 @@ ORDER_ENDED: Final = _business(
 )
 ORDER_TRIGGERED: Final = _business(
     "order_triggered",
-    "The order that was to be replaced or cancelled is being sold at the market already.",
+    "The order that was to be replaced or cancelled is being sold already.",
     "Nothing to do; its trigger came first.",
 )
 WOULD_TRIGGER: Final = _business(
@@ -714,7 +718,7 @@ WOULD_TRIGGER: Final = _business(
 )
 UNIVERSE_EXIT: Final = _business(
     "universe_exit",
-    "The position was closed because its symbol left the universe.",
+    "The position is closed, and none entered, because its symbol left the universe.",
     "Nothing to do; `risk.left_universe` chooses between close and hold.",
 )
 OPERATOR_EXIT: Final = _business(
@@ -820,11 +824,11 @@ RATE_LIMITED: Final = _feed(
 )
 SEQUENCE_GAP: Final = _feed(
     "sequence_gap",
-    "Updates of a stream are missing, so the book was rebuilt.",
+    "Updates of a stream are missing: the gap is marked, and a book is rebuilt.",
     "Nothing to do unless it repeats.",
 )
 CONNECTION_LOST: Final = _feed(
     "connection_lost",
-    "A connection to the exchange was lost and built again.",
+    "A connection to the exchange was lost, and is built again.",
     "Nothing to do unless it repeats.",
 )

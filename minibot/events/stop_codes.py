@@ -183,8 +183,8 @@ _stop(
 )
 _stop(
     codes.IO_READONLY,
-    "The file system of `var` became read-only.",
-    "Check the disk, mount it writable, then start again.",
+    "The file system of `var` became read-only, or a permission there forbids the access.",
+    "Mount it writable, or give this user the file that the detail names; then start again.",
 )
 _stop(
     codes.FD_EXHAUSTED,
@@ -211,7 +211,7 @@ _stop(
 
 ROLE_CRASH_LOOP: Final = _stop(
     "ROLE_CRASH_LOOP",
-    "A role crashed more often than its restart budget allows.",
+    "A role crashed more often than its restart budget allows, or could not be started.",
     "Read the role's log and its last incident; the cause repeats.",
 )
 ROLE_HUNG: Final = _stop(
@@ -248,8 +248,8 @@ CODE_CHANGED: Final = _stop(
 )
 CLOCK_JUMP: Final = _stop(
     "CLOCK_JUMP",
-    "The machine's clock jumped, or drifted from the exchange, by more than is allowed.",
-    "Repair time synchronisation (NTP) before the next start.",
+    "The machine's clock jumped or drifted, or the machine stood still, by more than is allowed.",
+    "Repair time synchronisation (NTP), and keep the machine awake, before the next start.",
 )
 
 # --- the exchange ------------------------------------------------------------------------------
@@ -266,7 +266,7 @@ EXCHANGE_ERROR_RATE: Final = _stop(
 )
 EXCHANGE_BANNED: Final = _stop(
     "EXCHANGE_BANNED",
-    "The exchange banned this address (HTTP 418) for longer than an outage may last.",
+    "The exchange banned this address (HTTP 418) for longer than an outage or a start may last.",
     "Wait until the ban is over; look for other programs that use the same address.",
 )
 FEED_STALE: Final = _stop(

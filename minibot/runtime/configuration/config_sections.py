@@ -203,12 +203,12 @@ class VenueSection:
     error_rate_max_percent: Annotated[
         int,
         whole(1, 100),
-        "Share of failed calls in the window that stops the run.",
+        "Largest share of failed latency measurements in the window; more stops the run.",
     ]
     error_samples_min: Annotated[
         int,
         whole(1, 1000),
-        "Least number of calls in the window for which the rate counts.",
+        "Least number of measurements in the window for which the rate counts.",
     ]
     reconnects_max: Annotated[
         int,
@@ -242,12 +242,13 @@ class VenueSection:
     clock_skew_max_ms: Annotated[
         int,
         whole(100, 60_000),
-        "Largest difference between our clock and the exchange's.",
+        "Largest difference between our clock and the exchange's at the start, and largest drift "
+        "of it in the run.",
     ]
     feed_invalid_max: Annotated[
         int,
         whole(1, 100_000),
-        "Malformed messages in the error window that stop the run.",
+        "Most malformed or implausible messages in the error window; more stop the run.",
     ]
     price_band_percent: Annotated[
         int,
