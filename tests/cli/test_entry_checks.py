@@ -23,6 +23,11 @@ REGIMES = (
     *('scanner={"bar_interval": "1m"}', 'market.bar_intervals=["1m", "1h", "4h"]'),
     'risk.entry_regimes=["trending"]',
 )
+AT_VENUE = ("risk.exits_at=venue", "execution.maker_fee_bps=1")
+QUOTED = (
+    *("risk.entry=maker", "risk.maker_requotes=1"),
+    "risk.maker_patience_market_ms=1000",
+)
 TARGET = ("risk.take_profit_atr_mult=null", "risk.hard_stop_bps=500")
 
 
@@ -89,6 +94,17 @@ def test_amount_of_an_own_file_that_sizes_no_entry_is_warned_of(tmp_path: Path) 
             (*TARGET, "risk.take_profit_bps=20"),
             [EXITS],
         ),
+        # At the venue, a target is sold at the market unless its stop has a limit.
+        (
+            (*TARGET, *AT_VENUE, "risk.take_profit_bps=20.0001"),
+            (*TARGET, *AT_VENUE, "risk.take_profit_bps=20"),
+            [EXITS],
+        ),
+        (
+            (*TARGET, *AT_VENUE, "risk.stop_limit_bps=5", "risk.take_profit_bps=11.0001"),
+            (*TARGET, *AT_VENUE, "risk.stop_limit_bps=5", "risk.take_profit_bps=11"),
+            [EXITS],
+        ),
         (("portfolio.close_market_ms=1000",), ("portfolio.close_market_ms=999",), [EXITS]),
         (
             ("portfolio.close_market_ms=0", "portfolio.at_end=carry"),
@@ -108,6 +124,12 @@ def test_amount_of_an_own_file_that_sizes_no_entry_is_warned_of(tmp_path: Path) 
         (
             ("risk.stop_atr_mult=null", "risk.stop_bps=8.1"),
             ("risk.stop_atr_mult=null", "risk.stop_bps=8"),
+            [EXITS],
+        ),
+        # A quote at the bid that is not taken is bought below every spread.
+        (
+            ("risk.stop_atr_mult=null", "risk.stop_bps=8", *QUOTED, "risk.maker_end=give_up"),
+            ("risk.stop_atr_mult=null", "risk.stop_bps=8", *QUOTED, "risk.maker_end=take"),
             [EXITS],
         ),
     ],

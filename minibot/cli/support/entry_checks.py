@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Final
 
 from minibot.accounting.order_rules import TRADING, OrderRules
-from minibot.cores.core_profile import AT_VENUE, CARRY, FIXED, MAKER, MIXED
+from minibot.cores.core_profile import CARRY, FIXED, MAKER, MIXED, TAKE
 from minibot.events.decimals import unpadded
 from minibot.events.intervals import INTERVAL_MS, REGIME_INTERVAL, warmup_of
 from minibot.events.model import Instrument
@@ -144,7 +144,8 @@ def _exits(config: Config) -> Iterator[CheckResult]:
     risk, execution = config.risk, config.execution
     maker, taker = Decimal(execution.maker_fee_bps), Decimal(execution.taker_fee_bps)
     fees = maker if risk.entry == MAKER else taker
-    fees += maker if risk.exits_at == AT_VENUE else taker
+    # A target rests as a limit order only beside the limit of its stop.
+    fees += maker if risk.stop_limit_bps is not None else taker
     target = risk.take_profit_bps
     if target is not None and Decimal(target) <= fees:
         text = f"each sale at risk.take_profit_bps ({target}) loses: fees both ways take {fees}"
@@ -154,11 +155,16 @@ def _exits(config: Config) -> Iterator[CheckResult]:
         stop = getattr(risk, key)
         if stop is not None and widest is not None and Decimal(stop) <= widest:
             text = f"risk.{key} ({stop}) may lie within the spread of an entry ({widest} at most)"
-            yield CheckResult(EXITS, True, f"{text}, which is then sold at once", "Widen the stop.")
+            yield CheckResult(EXITS, True, f"{text}, which is then refused", "Widen the stop.")
 
 
 def _widest_spread(config: Config) -> Decimal | None:
-    """Return the widest spread in basis points at which an entry is made, None without a bound."""
+    """Return the widest spread in basis points at which an entry is bought at the ask.
+
+    It is None without a bound, and if all entries are bought at the bid.
+    """
+    if config.risk.entry == MAKER and config.risk.maker_end != TAKE:
+        return None
     widest = config.risk.entry_spread_bps_max
     bounds = [] if widest is None else [Decimal(widest)]
     if config.strategy.name == nore_strategy_v1.NAME:
