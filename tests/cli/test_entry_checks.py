@@ -74,6 +74,12 @@ def test_amount_of_an_own_file_that_sizes_no_entry_is_warned_of(tmp_path: Path) 
         # A start fetches sixty bars; a correlation of n returns needs n + 1.
         (("strategy.ema_slow=60",), ("strategy.ema_slow=61",), [ENTRIES]),
         (("strategy.rsi_period=59",), ("strategy.rsi_period=60",), [ENTRIES]),
+        # Stop and target of any strategy wait for the ATR.
+        (
+            ("strategy.name=ema_cross", "strategy.atr_period=60"),
+            ("strategy.name=ema_cross", "strategy.atr_period=61"),
+            [ENTRIES],
+        ),
         (
             ("risk.correlation_bars=59", "risk.correlation_max=0.5"),
             ("risk.correlation_bars=60", "risk.correlation_max=0.5"),

@@ -77,6 +77,8 @@ def _needed(config: Config) -> Iterator[tuple[int, str, str]]:
         yield bars.slow.warmup, interval, "strategy.ema_slow"
         yield bars.atr.warmup, interval, "strategy.atr_period"
         yield bars.momentum.warmup, interval, "strategy.return_bars"
+    if any("_atr_" in key and value is not None for key, value in config.raw["risk"].items()):
+        yield strategy.atr_period, interval, "strategy.atr_period"
     # As many returns as these keys say come from one bar more.
     yield (risk.correlation_bars or 0) + 1, interval, "risk.correlation_bars"
     yield (risk.volatility_bars_long or 0) + 1, interval, "risk.volatility_bars_long"
