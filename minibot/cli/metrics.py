@@ -13,6 +13,7 @@ from minibot.kernel.errors import Refusal
 from minibot.kernel.files import read_hashed
 from minibot.report.figures import date_clock, duration
 from minibot.report.recount import recount
+from minibot.runtime.runfiles import LATEST
 from minibot.runtime.running import running_run
 
 HELP = "the figures of a run: recomputed from its queues, or --live as last written"
@@ -34,6 +35,9 @@ def run(arguments: argparse.Namespace) -> int:
         if not path.exists():
             raise Refusal(f"there is no {path} yet.", "Start a run, or leave out --live.")
         figures: dict[str, Any] = dict(read_hashed(path))
+        if arguments.run_name not in (LATEST, figures["run_id"]):
+            what = f"{path} is of {figures['run_id']}, not of {arguments.run_name}."
+            raise Refusal(what, "Leave out --live, or the run.")
         written_ms = round(path.stat().st_mtime * 1000)
         running = running_run(var_of(arguments))
         head = [_run_line(figures, written_ms, running)]

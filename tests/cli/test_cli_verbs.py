@@ -350,6 +350,15 @@ def test_metrics_verb_counts_again_what_the_file_says(short_run: ShortRun) -> No
     assert {name: live[name] for name in again} == again
 
 
+def test_live_metrics_of_another_run_than_the_named_one_are_refused(short_run: ShortRun) -> None:
+    """Figures of the run that wrote last are not shown for those of another."""
+    own = verb(short_run.var, "metrics", short_run.run_id, "--live")
+    other = verb(short_run.var, "metrics", "20991120_000000", "--live")
+
+    assert (own.code, other.code) == (0, 2)
+    assert f"is of {short_run.run_id}, not of 20991120_000000" in other.err
+
+
 def test_live_metrics_say_whose_they_are_and_of_when(short_run: ShortRun, tmp_path: Path) -> None:
     """Live metrics name their run and time, so an earlier night's are not mistaken."""
     var = Var(tmp_path / "var")
