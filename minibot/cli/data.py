@@ -33,6 +33,7 @@ HELP = "check files of historical data, or convert them to columns that a backte
 EXAMPLE = "minibot data check BTCUSDT-1m-2025-01.zip; minibot data convert *.zip --out var/columns"
 
 FINE, TROUBLE = 0, 1
+OF_TICKS = ("run:", "tape:")
 
 
 class Ticks(NamedTuple):
@@ -57,7 +58,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "inputs",
         nargs="+",
         metavar="IN",
-        help="file of klines or trades, a folder of them, run:RUN or tape:FILE (ticks)",
+        help="file of klines or trades, or a folder of them; for convert also run:RUN or "
+        "tape:FILE (ticks)",
     )
     command.add_argument("--out", type=Path, help="folder for what convert writes")
     command.add_argument("--symbol", default="", help="whose data, where names do not say it")
@@ -98,6 +100,10 @@ def _check(arguments: argparse.Namespace, names: dict[str, str]) -> int:
     treatment = treatment_of(arguments)
     reports: list[DataReport] = []
     refusals: list[str] = []
+    for word in arguments.inputs:
+        if word.startswith(OF_TICKS):
+            remedy = "Check a tape by minibot tape check FILE, a run by minibot verify RUN."
+            raise Refusal(f"{word}: no file of klines or trades.", remedy)
     with progress_bar("checking") as progress:
         paths = [path for word in arguments.inputs for path in data_files(find(word))]
         for number, path in enumerate(paths):
@@ -123,7 +129,7 @@ def _convert(arguments: argparse.Namespace, profile: Config, names: dict[str, st
     if arguments.out is None:
         raise ConfigError("data convert: --out is missing.", ["--out DIR, where the files go"])
     out, treatment = resolve(arguments.out, Path.cwd()), treatment_of(arguments)
-    words = [word for word in arguments.inputs if word.startswith(("run:", "tape:"))]
+    words = [word for word in arguments.inputs if word.startswith(OF_TICKS)]
     paths = [
         path for word in arguments.inputs if word not in words for path in data_files(find(word))
     ]

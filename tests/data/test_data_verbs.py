@@ -48,6 +48,15 @@ def test_data_check_of_a_folder_goes_on_after_a_file_that_is_none(tmp_path: Path
     assert "BTCUSDT-1m-b.csv" in done.document["unreadable"][0]
 
 
+@pytest.mark.parametrize("word", ["tape:demo", "run:latest"])
+def test_data_check_of_ticks_names_the_verbs_that_check_them(tmp_path: Path, word: str) -> None:
+    """Ticks are converted, not checked as a file; the refusal does not miss a file of that name."""
+    done = verb(tmp_path, "data", "check", word)
+
+    assert done.code == 2
+    assert "minibot tape check" in done.err
+
+
 @pytest.mark.parametrize("form", ["csv", "csv.gz", "jsonl", "jsonl.gz", "json", "json.gz", "zip"])
 def test_folder_of_data_stands_for_its_files_of_every_form(tmp_path: Path, form: str) -> None:
     """`data check` and `data convert` of a folder take the rows of all its files."""
