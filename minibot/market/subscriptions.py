@@ -22,7 +22,7 @@ ANSWER_MS_MAX: Final = 10_000
 class _Message(NamedTuple):
     id: int
     method: str
-    groups: tuple[str, ...]
+    groups: Groups
 
 
 class Subscriptions:
@@ -96,16 +96,16 @@ class Subscriptions:
         return self._send(SUBSCRIBE, coming, self._wanted, now_ms)
 
     def _send(self, method: str, names: Sequence[str], of: Groups, now_ms: int) -> str:
-        batch: list[str] = []
+        batch: Groups = {}
         params: list[str] = []
         for name in names:
             if params and len(params) + len(of[name]) > self._limits.batch_streams_max:
                 break
-            batch.append(name)
+            batch[name] = of[name]
             params += of[name]
         self._count += 1
         self._sent_ms = now_ms
-        self._under_way = _Message(self._count, method, tuple(batch))
+        self._under_way = _Message(self._count, method, batch)
         return self._control(method, params, self._count)
 
     def on_reply(self, reply: Reply) -> tuple[str, tuple[str, ...]]:
@@ -120,13 +120,13 @@ class Subscriptions:
         if reply.error:
             self.errors += 1
             return "", ()
-        for name in message.groups:
+        for name, streams in message.groups.items():
             self._again.pop(name, None)
             if message.method == UNSUBSCRIBE:
                 self._held.pop(name, None)
-            elif name in self._wanted:
-                self._held[name] = self._wanted[name]
-        return message.method, message.groups
+            else:  # Also of a group that was dropped meanwhile: it is unsubscribed next.
+                self._held[name] = streams
+        return message.method, tuple(message.groups)
 
     def is_overdue(self, now_ms: int) -> bool:
         """Return whether an answer is overdue."""

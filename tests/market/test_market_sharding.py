@@ -153,6 +153,21 @@ def test_renewed_group_is_ended_first_and_then_asked_for_again() -> None:
     assert set(carries.held) == set(groups)
 
 
+def test_group_dropped_before_the_answer_is_unsubscribed_next() -> None:
+    """A subscription that the venue grants late sends data until it is ended."""
+    carries = Subscriptions(lone_streams(1), [], STREAMS)
+    assert carries.message(0) is not None
+    carries.drop(lone_streams(1))
+
+    assert carries.on_reply(Reply(1, ""))[0] == SUBSCRIBE
+    assert not carries.is_complete
+    text = carries.message(STREAMS.limits.message_interval_ms)
+    assert text is not None
+    assert json.loads(text)["method"] == UNSUBSCRIBE
+    assert carries.on_reply(Reply(2, "")) == (UNSUBSCRIBE, tuple(lone_streams(1)))
+    assert carries.is_complete
+
+
 def test_next_message_waits_for_the_answer_and_the_answer_only_so_long() -> None:
     """The next message waits for the answer, up to a limit."""
     carries = Subscriptions(lone_streams(2), [], STREAMS)
