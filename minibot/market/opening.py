@@ -80,7 +80,11 @@ class Opening:
     # --- steps --------------------------------------------------------------------------------
 
     def _heed_silence(self) -> None:
-        """Wait until the end of a silence that the venue asked of an earlier process."""
+        """Report a silence that the venue asked of an earlier process; requests wait for its end.
+
+        Raises:
+            FeedLost: EXCHANGE_BANNED; it lasts longer than a start may take.
+        """
         session, address = self._session, self._session.address
         now_ms = session.pace.now_ms()
         left_ms = address.silent_until_ms - now_ms
@@ -136,9 +140,9 @@ class Opening:
         session = self._session
         answer = self._ask(session.requests.instruments, may_refuse=self._is_restart)
         instruments = answer.value if answer.error is None else self._still_listed(answer)
-        closed = [i.symbol for i in instruments if i.status != TRADING]
+        closed = [i for i in instruments if i.status != TRADING]
         if closed and not self._is_restart:
-            statuses = ", ".join(f"{i.symbol} is {i.status}" for i in instruments)
+            statuses = ", ".join(f"{i.symbol} is {i.status}" for i in closed)
             raise RunStop(MARKET_ROLE, CONFIG_INVALID, f"not open for trading: {statuses}")
         session.feed.on_instruments(instruments, session.clock.now_ms())
         session.write()

@@ -288,6 +288,20 @@ def test_symbol_that_does_not_trade_is_a_clear_stop(tmp_path: Path) -> None:
     assert "BREAK" in desk.stopped.detail
 
 
+@pytest.mark.row("F118")
+def test_stop_names_only_the_symbols_that_do_not_trade(tmp_path: Path) -> None:
+    """Symbols that trade are not in the message: an operator takes the named ones out."""
+    with exchange(tmp_path, "generator:1:BTCUSDT,ETHUSDT") as running:
+        running.fault("symbol_break", symbol="ETHUSDT")
+        config = session_config(("BTCUSDT", "ETHUSDT"), running.origin_ms)
+        desk = Desk(tmp_path, config, running.port, speed=SPEED)
+        desk.start()
+        desk.join()
+
+    assert desk.stopped is not None
+    assert desk.stopped.detail == "not open for trading: ETHUSDT is BREAK"
+
+
 def test_restricted_place_is_told_as_such(tmp_path: Path) -> None:
     """HTTP 451 is reported as a restricted place, with a remedy."""
     with exchange(tmp_path) as running:
