@@ -10,8 +10,14 @@ breaker.
 
 from __future__ import annotations
 
+from typing import Final
+
 from minibot.market.backoff import Backoff
 from minibot.market.shard_health import CLOSED, FAILURES_TO_OPEN, HALF_OPEN, OPEN
+
+
+# Longest wait for the outcome of a request being tried: the outcome itself ends the wait.
+OUTCOME_MS: Final = 1_000
 
 
 class Breaker:
@@ -24,14 +30,14 @@ class Breaker:
         self._until_ms = 0
 
     def wait_ms(self, now_ms: int) -> int:
-        """Return how long a request has to wait; 0 when it may be sent now."""
-        if self.state == CLOSED:
-            return 0
-        # While one request is being tried, the others wait for its outcome, not for a time.
-        return max(1, self._until_ms - now_ms) if self._is_waiting(now_ms) else 0
+        """Return how long a request has to wait; 0 when it may be sent now.
 
-    def _is_waiting(self, now_ms: int) -> bool:
-        return self.state == HALF_OPEN or now_ms < self._until_ms
+        While one request is being tried, the others wait for its outcome, not for a time: they ask
+        again once it is known, or after `OUTCOME_MS`.
+        """
+        if self.state == HALF_OPEN:
+            return OUTCOME_MS
+        return max(0, self._until_ms - now_ms) if self.state == OPEN else 0
 
     def on_sent(self) -> None:
         """Note that a request is sent; in the open state it becomes the deciding one."""
