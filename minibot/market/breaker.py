@@ -15,7 +15,6 @@ from typing import Final
 from minibot.market.backoff import Backoff
 from minibot.market.shard_health import CLOSED, FAILURES_TO_OPEN, HALF_OPEN, OPEN
 
-
 # Longest wait for the outcome of a request being tried: the outcome itself ends the wait.
 OUTCOME_MS: Final = 1_000
 

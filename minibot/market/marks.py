@@ -33,9 +33,9 @@ class Marks:
     def __init__(self) -> None:
         """Start without any."""
         self.written = 0
-        # Price in hundred-millionths, and when on the run's clock it first came; None for a first
-        # ticker, whose price may be old.
-        self._written: dict[str, tuple[int, int | None]] = {}
+        # Price of the last ticker in hundred-millionths, and when on the run's clock it first came;
+        # None for a first ticker, whose price may be old.
+        self._prices: dict[str, tuple[int, int | None]] = {}
         # Exchange time of the last ticker, never ahead of now: while a connection is replaced, both
         # bring tickers.
         self._heard: dict[str, int] = {}
@@ -50,10 +50,10 @@ class Marks:
                 continue
             at_ms = min(now_ms, ticker.exchange_ts - feed.skew_ms)
             self._heard[ticker.symbol] = at_ms + feed.skew_ms
-            before = self._written.get(ticker.symbol)
+            before = self._prices.get(ticker.symbol)
             if before is None or before[0] != ticker.close_units:
                 since = None if before is None else at_ms
-                self._written[ticker.symbol] = (ticker.close_units, since)
+                self._prices[ticker.symbol] = (ticker.close_units, since)
             if self._is_newer(ticker, own, at_ms) and not self._is_written(ticker, own):
                 self._marked[ticker.symbol] = (ticker.close_units, now_ms)
                 self.written += 1
@@ -61,7 +61,7 @@ class Marks:
                 feed.write(mark, now_ms)
 
     def _is_newer(self, ticker: LastPrice, own: SymbolFeed, at_ms: int) -> bool:
-        price, since = self._written[ticker.symbol]
+        price, since = self._prices[ticker.symbol]
         if not price or not own.band.is_plausible(price):
             return False
         own_ms = own.own_ms

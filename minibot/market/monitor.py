@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from minibot.events.unit_sizes import BPS
 from minibot.exchanges.venue_facts import LastPrice
 from minibot.market.notices import PRICE_DISAGREES, NoticeBoard
 
@@ -44,7 +45,7 @@ class PriceMonitor:
 
     def _compare(self, ticker: LastPrice, price: int, now_ms: int) -> None:
         symbol = ticker.symbol
-        distance = abs(ticker.close_units - price) * 10_000
+        distance = abs(ticker.close_units - price) * BPS
         if distance <= DISAGREEMENT_BPS * price:
             self._since.pop(symbol, None)
             self._reported.discard(symbol)

@@ -1,7 +1,7 @@
 """REST jobs of the market role, and the handling of their answers.
 
-Nothing else is ever requested: bootstrap (time, rules, klines, depth), measurements (ping,
-sometimes the time), and the rules of the symbols every few minutes.
+Jobs made here: measurements (ping, sometimes the time), rules, klines of history and holes, and
+books. Listings and volumes of a universe are requested by `market.reference_refresh`.
 """
 
 from __future__ import annotations

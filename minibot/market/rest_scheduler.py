@@ -46,8 +46,8 @@ class Answer:
     `failure` is what ended a request otherwise, such as memory that is short: no error of the venue
     but one of this process, which `deliver` raises.
 
-    `sent_ns` and `received_ns` are machine time around the request; `silent_until_ms` is set when
-    the venue asked for silence.
+    `sent_ns` and `received_ns` are machine time around the request. `silent_ms` is how long this
+    answer asks for silence; `silent_until_ms` is the latest end that any has asked for, 0 for none.
     """
 
     job: Job

@@ -90,10 +90,6 @@ class RulesBook:
         instrument = self._instruments.get(symbol)
         return instrument is None or instrument.status == TRADING
 
-    def closed(self) -> list[str]:
-        """Return the symbols that do not trade now, sorted."""
-        return sorted(name for name in self._instruments if not self.is_trading(name))
-
 
 def without_order_counts(instrument: Instrument) -> Instrument:
     """Return rules without the bounds that `execution.order_counts` adds."""

@@ -7,7 +7,7 @@ once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -160,7 +160,7 @@ class Session:
         self.newcomers = SymbolOnboarding(
             self.feed, self.requests, self.connections, self.clock, self.pace, config.warmup_bars
         )
-        self.on_market_wide: Callable[[bytes, int], None] | None = self.upkeep.on_market_wide
+        self.on_market_wide = self.upkeep.on_market_wide
         self._market_wide = venue.streams.market_wide
         self._shutdown = venue.streams.shutdown
         self._reply_of = venue.streams.reply_of
@@ -330,11 +330,10 @@ class Session:
 
     def _on_market_wide(self, data: bytes, ts: int) -> str:
         """Hand over a frame of a stream of the whole market; return its kind, "" if not taken."""
-        take = self.on_market_wide
-        if take is None or self._shutdown in data[:SHUTDOWN_WITHIN]:
+        if self._shutdown in data[:SHUTDOWN_WITHIN]:
             return ""
         try:
-            take(data, ts)
+            self.on_market_wide(data, ts)
         except FrameInvalid as error:
             self.feed.refuse(error, data, ts)
             return INVALID
@@ -424,15 +423,11 @@ class Session:
 
     # --- what is followed ---------------------------------------------------------------------
 
-    def follow(self, symbols: Iterable[str], *, is_preferred: bool = False) -> None:
+    def follow(self, symbols: Iterable[str]) -> None:
         """Start to follow symbols: rules, history, streams and book, in that order.
 
-        For a symbol that is followed already, only its preference changes: books of preferred
-        symbols are requested before all others. To be called in the loop of the session.
+        A symbol that is followed already stays as it is. To be called in the loop of the session.
         """
-        symbols = list(symbols)
-        if is_preferred:
-            self.requests.preferred.update(symbols)
         self.newcomers.add(symbols)
 
     def unfollow(self, symbols: Iterable[str]) -> None:

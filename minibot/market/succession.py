@@ -50,7 +50,7 @@ class Succession:
     Args:
         number: Number of the shard, from 0; staggers its renewals.
         groups: Groups that the shard carries.
-        connect: Starts a connection for these groups, after counting the attempt.
+        connect: Makes a connection for these groups, to be started, after counting the attempt.
     """
 
     number: int

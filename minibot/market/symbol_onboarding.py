@@ -21,7 +21,7 @@ from minibot.market.notices import BARS_MISSING, FOLLOW_REFUSED
 from minibot.market.requests import Requests, is_refusal
 from minibot.market.rest_scheduler import Answer
 
-# Wait before a failed request is repeated, and how often it is.
+# Wait before a failed request is repeated, and how often it is sent in all.
 RETRY_MS: Final = 5_000
 TRIES_MAX: Final = 5
 

@@ -799,7 +799,7 @@ def test_instrument_is_written_at_the_start_and_on_change() -> None:
         feed.on_instruments([instrument(status=status)], T0)
 
     assert [item.status for item in of(feed, "instrument")] == ["TRADING", "BREAK"]
-    assert feed.rules.closed() == ["BTCUSDT"]
+    assert not feed.rules.is_trading("BTCUSDT")
     assert [notice.kind for notice in feed.board.take_all()] == ["symbol_halted"]
 
 

@@ -86,7 +86,5 @@ def test_symbol_that_is_gone_keeps_its_rules_and_does_not_trade() -> None:
     assert book.is_gone("BTCUSDT")
     assert not book.is_trading("BTCUSDT")
     assert book.is_trading("ETHUSDT")
-    assert book.closed() == ["BTCUSDT"]
     book.forget("BTCUSDT")
     assert book.of("BTCUSDT") is None
-    assert book.closed() == []

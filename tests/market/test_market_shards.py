@@ -112,7 +112,7 @@ def test_symbols_come_and_go_while_the_others_go_on(tmp_path: Path) -> None:
     with six(tmp_path) as running:
         first, late = running.symbols[:3], running.symbols[3:]
         desk = started(tmp_path, running, symbols=first, streams_max=9)
-        desk.call(lambda session: session.follow([*late, "NOPEUSDT"], is_preferred=True))
+        desk.call(lambda session: session.follow([*late, "NOPEUSDT"]))
         wait_until(lambda: valid_books(desk) == 6 or desk.has_ended, "six books")
         wait_until(lambda: ticks_of(desk, late) > 30 or desk.has_ended, "ticks of newcomers")
         desk.call(lambda session: session.unfollow(first[:2]))
