@@ -25,7 +25,6 @@ class WeightBudget:
         self.used = 0
         self.skew_ms = 0
         self.silent_until_ms = 0
-        self.is_banned = False
         self._minute = 0
         self._under_way = 0
 
@@ -41,7 +40,6 @@ class WeightBudget:
         """
         if now_ms < self.silent_until_ms:
             return self.silent_until_ms - now_ms
-        self.is_banned = False
         self._turn(now_ms)
         # A request heavier than the whole share still goes when nothing else was sent.
         if self.used and self.used + weight > self.allowed * share_percent // 100:
@@ -78,11 +76,9 @@ class WeightBudget:
         self._turn(now_ms)
         return max(0, self.allowed - self.used)
 
-    def silence(self, now_ms: int, retry_after_ms: int, *, is_ban: bool) -> int:
-        """Send nothing for `retry_after_ms` (HTTP 429, or 418 as a ban); returns until when."""
+    def silence(self, now_ms: int, retry_after_ms: int) -> None:
+        """Send nothing for `retry_after_ms` (HTTP 429 or 418); a silence is never made shorter."""
         self.silent_until_ms = max(self.silent_until_ms, now_ms + retry_after_ms)
-        self.is_banned = self.is_banned or is_ban
-        return self.silent_until_ms
 
     def _turn(self, now_ms: int) -> None:
         minute = (now_ms + self.skew_ms) // MINUTE_MS

@@ -228,5 +228,5 @@ class RestScheduler:
             return 0
         # Obeyed at once, before any other job is sent. The end is on the exchange's clock.
         silent_ms = max(error.retry_after_ms, error.until_ms - budget.skew_ms - now_ms)
-        budget.silence(now_ms, silent_ms, is_ban=error.kind == BANNED)
+        budget.silence(now_ms, silent_ms)
         return silent_ms

@@ -178,8 +178,8 @@ class Session:
             self.config.weight_share_max_percent, self.venue.limits.weight_per_minute
         )
         # A silence that the venue asked of an earlier process still holds.
-        left_ms = max(0, address.silent_until_ms - self.pace.now_ms())
-        budget.silence(self.pace.now_ms(), left_ms, is_ban=address.is_banned and left_ms > 0)
+        now_ms = self.pace.now_ms()
+        budget.silence(now_ms, address.silent_until_ms - now_ms)
         backoff = Backoff(limits.seed, limits.backoff_min_ms, limits.backoff_max_ms)
         return RestScheduler(rests, budget, self.pace, self.inbox.put, backoff)
 

@@ -12,7 +12,7 @@ import psutil
 import pytest
 import requests
 
-from minibot.exchanges.tapes.clock import machine_ns
+from minibot.kernel.system import machine_ns
 from tests.simulator.embedded_exchange import ORIGIN_MS, Exchange, market, take, write_tape
 from tests.waiting import DEADLINE_S, wait_until
 

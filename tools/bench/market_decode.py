@@ -19,8 +19,8 @@ import psutil
 
 from minibot.exchanges.base import Diff
 from minibot.exchanges.binance.book import BookKeeper
-from minibot.exchanges.binance.messages import parse_frame, parse_snapshot
-from minibot.exchanges.binance.streams import stream_url
+from minibot.exchanges.binance.messages import parse_frame, parse_snapshot, stream_names
+from minibot.exchanges.binance.streams import combined_url
 from minibot.exchanges.websocket_stream import WebSocketStream
 
 SYMBOL: Final = "BTCUSDT"
@@ -31,7 +31,8 @@ def main() -> int:
     port, counts = int(sys.argv[1]), json.loads(sys.argv[2])
     if sys.platform == "linux" and len(sys.argv) > 4:
         os.sched_setaffinity(0, {int(sys.argv[4])})
-    stream = WebSocketStream(stream_url(f"ws://127.0.0.1:{port}", [SYMBOL]), connect_timeout_s=5.0)
+    address = combined_url(f"ws://127.0.0.1:{port}", stream_names((SYMBOL,)))
+    stream = WebSocketStream(address, connect_timeout_s=5.0)
     url = f"http://127.0.0.1:{port}/api/v3/depth?symbol={SYMBOL}&limit=1000"
     with urllib.request.urlopen(url, timeout=5) as answer:
         body = answer.read()

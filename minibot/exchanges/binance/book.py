@@ -233,7 +233,8 @@ class BookKeeper:
     def on_diff(self, diff: Diff) -> str:
         """Take one diff and return BUFFERED, APPLIED, IGNORED or GAP.
 
-        After GAP the book is lost and the diff is the first of a new buffer.
+        After GAP the book is lost; the diff stays in the buffer, which it begins unless the book
+        was being refreshed.
 
         Raises:
             FrameInvalid: The diff is contradictory; the book is lost.

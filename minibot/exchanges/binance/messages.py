@@ -152,7 +152,7 @@ def _diff(data: dict[str, Any]) -> Diff:
 
 
 def _reply(data: dict[str, Any]) -> Message:
-    """Return an answer to a control message; errors come flat or nested (facts, section 7)."""
+    """Return an answer to a control message; errors come flat or nested (`binance.streams`)."""
     error = data.get("error", data if "code" in data else None)
     if type(error) is dict:
         return Ignored(f"control error {error.get('code')}: {str(error.get('msg'))[:100]}")

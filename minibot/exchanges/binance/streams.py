@@ -1,7 +1,7 @@
 """Binance's combined streams: addresses, connections, and control messages on them.
 
 Source of the control messages: web-socket-streams.md, "Live Subscribing/Unsubscribing to streams";
-errors are documented in a flat shape and seen in a nested one (facts, section 7), so both are read.
+errors are documented in a flat shape and seen in a nested one, so both are read.
 """
 
 from __future__ import annotations
@@ -13,13 +13,12 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from minibot.exchanges.binance.messages import stream_names
 from minibot.exchanges.venue_facts import Reply
 
 if TYPE_CHECKING:
     from minibot.exchanges.websocket_stream import WebSocketStream
 
-# Observed bound of the venue's front for one URL (facts, section 6).
+# Observed bound of the venue's front for one URL.
 URL_CHARS_MAX: Final = 8000
 HOST_CHARS_MAX: Final = 150
 
@@ -37,15 +36,6 @@ def named_in_address(groups: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
             break
         named.append(name)
     return tuple(named)
-
-
-def stream_url(base_url: str, symbols: Sequence[str]) -> str:
-    """Return the address of the combined stream of the given symbols.
-
-    Raises:
-        ValueError: Not a WebSocket address, or more symbols than one address can name.
-    """
-    return combined_url(base_url, stream_names(tuple(symbols)))
 
 
 def combined_url(base_url: str, streams: Sequence[str]) -> str:

@@ -17,11 +17,12 @@ from typing import Any, Final
 
 import orjson
 
-from minibot.exchanges.tapes.clock import PlayClock, machine_ns
+from minibot.exchanges.tapes.clock import PlayClock
 from minibot.exchanges.tapes.frames import Source
 from minibot.exchanges.tapes.kline_bars import Bar
 from minibot.exchanges.units import plain
 from minibot.kernel.errors import ConfigError, Refusal
+from minibot.kernel.system import machine_ns
 from minibot.simulator.faults.script import read_script
 from minibot.simulator.server.server import ExchangeServer
 from minibot.simulator.sources.rebase import Rebased

@@ -6,7 +6,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 from minibot.exchanges.base import UNREACHABLE, RestError, StreamLost
+from minibot.exchanges.binance.messages import stream_names
 from minibot.exchanges.binance.rest import BinanceRest
-from minibot.exchanges.binance.streams import stream_url
+from minibot.exchanges.binance.streams import combined_url
 from minibot.exchanges.websocket_stream import (
     FRAME_BYTES_MAX,
     WebSocketStream,
@@ -37,6 +38,11 @@ from tests.waiting import DEADLINE_S, wait_until
 pytestmark = [pytest.mark.row("C-25"), pytest.mark.network_mock]
 
 BODY = b'{"stream":"btcusdt@trade","data":{}}'
+
+
+def stream_url(base_url: str, symbols: Sequence[str]) -> str:
+    """Return the address of the combined stream of some symbols."""
+    return combined_url(base_url, stream_names(tuple(symbols)))
 
 
 def after_handshake(serve: Callable[[socket.socket], None]) -> Talk:
