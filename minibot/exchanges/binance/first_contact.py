@@ -193,9 +193,10 @@ class FirstContact:
             return counted
         before = self._rest.last.weight_used
         try:
-            self._rest.answer(path, params)
+            answer = self._rest.answer(path, params)
         except RestError:
             return counted
+        _heed_answer(path, *answer)
         again = self._counted(before)
         if again == counted:
             self._report(path, WEIGHT, "weight", str(documented), str(counted), hinders=False)
@@ -237,12 +238,16 @@ class FirstContact:
     def _look_at_error(self) -> None:
         """Request a symbol that does not exist: refusals have a shape too."""
         where = f"{DEPTH} of {expected.UNKNOWN_SYMBOL}"
+        params = {"symbol": expected.UNKNOWN_SYMBOL, "limit": 5}
         try:
-            status, _, content = self._rest.answer(
-                DEPTH, {"symbol": expected.UNKNOWN_SYMBOL, "limit": 5}
-            )
+            status, headers, content = self._rest.answer(DEPTH, params)
+        except RestError as error:
+            self._report(where, ANSWER, "(whole)", "a refusal in JSON", str(error), hinders=True)
+            return
+        _heed_answer(where, status, headers, content)
+        try:
             body = orjson.loads(content)
-        except (RestError, orjson.JSONDecodeError) as error:
+        except orjson.JSONDecodeError as error:
             self._report(where, ANSWER, "(whole)", "a refusal in JSON", str(error), hinders=True)
             return
         if status != 400:
@@ -401,6 +406,14 @@ def _heed(error: RestError) -> None:
     """End the contact by an answer that wants silence."""
     if error.kind in (BANNED, RATE_LIMITED):
         raise error
+
+
+def _heed_answer(path: str, status: int, headers: Mapping[str, str], content: bytes) -> None:
+    """End the contact by an answer that wants silence, where it is not judged otherwise."""
+    try:
+        judge(path, status, headers, content)
+    except RestError as error:
+        _heed(error)
 
 
 def _bounded(text: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import pytest
 
-from minibot.exchanges.base import RestError, StreamLost
+from minibot.exchanges.base import RATE_LIMITED, RestError, StreamLost
 from minibot.exchanges.binance.expected import UNKNOWN_SYMBOL
 from minibot.exchanges.binance.first_contact import FirstContact
 from minibot.exchanges.binance.limits import DEPTH, EXCHANGE_INFO, KLINES, PRICE, TIME
@@ -436,6 +436,56 @@ def test_answer_to_a_subscription_that_differs_is_told(
                     return at_ns, orjson.dumps(changed)
 
     assert expected in kinds(host.meet(stream=Mute, seconds=1.0), "SUBSCRIBE")
+
+
+def test_silence_wanted_after_an_unknown_symbol_ends_the_contact(host: Host) -> None:
+    """A request of a symbol that does not exist is a request as well."""
+    after: list[str] = []
+
+    class Silent(BinanceRest):
+        is_silent = False
+
+        def answer(
+            self, path: str, params: Mapping[str, Any]
+        ) -> tuple[int, Mapping[str, str], bytes]:
+            if self.is_silent:
+                after.append(path)
+            status, headers, content = super().answer(path, params)
+            self.is_silent = self.is_silent or params.get("symbol") == UNKNOWN_SYMBOL
+            return 429 if self.is_silent else status, headers, content
+
+    with pytest.raises(RestError) as refused:
+        host.meet(rest=Silent)
+
+    assert refused.value.kind == RATE_LIMITED
+    assert after == []
+
+
+def test_silence_wanted_after_a_second_look_at_a_weight_ends_the_contact(host: Host) -> None:
+    """A weight that looks wrong is asked for again; that answer may want silence too."""
+    after: list[str] = []
+
+    class Silent(BinanceRest):
+        counted = 0
+        looks = 0
+
+        def answer(
+            self, path: str, params: Mapping[str, Any]
+        ) -> tuple[int, Mapping[str, str], bytes]:
+            status, headers, content = super().answer(path, params)
+            self.counted += 1_000
+            self.last = self.last._replace(weight_used=self.counted)
+            if self.looks == 2:
+                after.append(path)
+            else:
+                self.looks += path == PRICE
+            return 429 if self.looks == 2 else status, headers, content
+
+    with pytest.raises(RestError) as refused:
+        host.meet(rest=Silent)
+
+    assert refused.value.kind == RATE_LIMITED
+    assert after == []
 
 
 def test_clock_that_is_off_is_told(host: Host) -> None:
