@@ -19,7 +19,7 @@ import psutil
 
 from minibot.events.intervals import MONTH
 from minibot.exchanges.loopback import LOOPBACK, is_free
-from minibot.kernel.errors import Refusal, RunStop, Transient
+from minibot.kernel.errors import IntegrityError, Refusal, RunStop, Transient
 from minibot.kernel.files import ensure_folder, write_atomic
 from minibot.kernel.lock import WriterLock
 from minibot.runtime.backup import BackupFolder
@@ -52,6 +52,7 @@ AI_JAIL = "ai sandbox"
 # Faults of one kind that a check names.
 FAULTS_MAX = 5
 EXCHANGE = "exchange"
+ADDRESS = "address"
 ServerTime = Callable[[Config], int]
 """Request of a venue's clock, Unix ms; raises `Transient` if the venue did not answer."""
 AI_JAIL_S_MAX = 30.0
@@ -65,6 +66,7 @@ CHANGED_CODE = (
 )
 RESTORE = "Take it back from the repository: git checkout -- requirements.lock"
 SET_CLOCK = "sudo timedatectl set-ntp true; on Windows: w32tm /resync"
+MOVE_NOTE = "Move that file to another place: what it knew of bans and attempts is forgotten."
 NETWORK = "Check the network, a proxy, and whether the host is blocked where you are"
 # A name and a pinned version at the beginning of a line of the lock file.
 PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;]+)(?:\s*;\s*([^\\]+?))?\s*\\?$", re.MULTILINE)
@@ -452,7 +454,10 @@ def _no_jail(config: Config, why: str) -> CheckResult:
 
 
 def exchange_checks(config: Config, server_time: ServerTime) -> list[CheckResult]:
-    """Return whether the exchange answers and how far its clock is from ours."""
+    """Return whether the exchange answers and how far its clock is from ours.
+
+    A damaged note of what this address was told fails by itself: no other host helps.
+    """
     remedy = f"{NETWORK}: curl -sI {config.exchange.rest_url}"
     rest_url, skew_ms_max = config.exchange.rest_url, config.exchange.clock_skew_max_ms
     begin = wall_ms()
@@ -460,6 +465,8 @@ def exchange_checks(config: Config, server_time: ServerTime) -> list[CheckResult
         server_ms = server_time(config)
     except Transient as error:
         return [CheckResult(EXCHANGE, False, f"{rest_url} cannot be reached ({error})", remedy)]
+    except IntegrityError as error:
+        return [CheckResult(ADDRESS, False, error.detail, MOVE_NOTE)]
     end = wall_ms()
     skew = server_ms - (begin + end) // 2
     return [

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from minibot.cli.support.accelerators import gpus, instructions
-from minibot.cli.support.doctor_checks import rows, verdict
+from minibot.cli.support.doctor_checks import _market_data, rows, verdict
 from minibot.cli.support.leftover_checks import leftover_checks, run_processes
 from minibot.cli.support.machine_checks import (
     RUN_BYTES_PER_HOUR,
@@ -32,10 +32,14 @@ from minibot.cli.support.machine_checks import (
     timedatectl_result,
     w32tm_result,
 )
+from minibot.exchanges.binance.venue import BINANCE
+from minibot.market.address import Address, venue_file
+from minibot.runtime.clock import wall_ms
 from minibot.runtime.configuration.config import Config, config_of_manifest, load_config
 from minibot.runtime.paths import Var
 from minibot.runtime.running import RunLock, note_current
 from minibot.watchdog.preflight import CheckResult
+from tests.exchanges.binance.loopback import Loopback, answer
 from tests.runs import PROJECT, ShortRun, verb
 from tests.waiting import wait_until
 
@@ -172,6 +176,49 @@ def test_windows_that_may_fall_asleep_is_a_warning() -> None:
     assert "30 min" in soon.found
     assert soon.remedy.startswith("powercfg")
     assert powercfg_result("") is powercfg_result(None) is None
+
+
+@pytest.mark.network_mock
+def test_silence_told_while_markets_are_read_is_remembered(tmp_path: Path) -> None:
+    """A host that wants silence from doctor gets it from the night that follows."""
+
+    def talk(sock: socket.socket, request: bytes) -> None:
+        if request.startswith(b"GET /api/v3/time"):
+            sock.sendall(answer(b'{"serverTime":%d}' % wall_ms()))
+        else:
+            sock.sendall(answer(b"{}", "429 Too Many", {"Retry-After": "3600"}))
+
+    with Loopback(talk) as server:
+        found = levels(list(_market_data(at_loopback(server.port, tmp_path))))
+
+    assert found["exchange"] == "OK"
+    known = Address(venue_file(tmp_path, "binance"), wall_ms(), BINANCE.streams.limits)
+    assert known.silent_until_ms > wall_ms() + 3_500_000
+
+
+@pytest.mark.network_mock
+def test_damaged_note_of_the_address_is_a_failed_check_with_a_remedy(tmp_path: Path) -> None:
+    """The other checks are shown all the same, and nobody is told to look at the network."""
+    note = venue_file(tmp_path, "binance")
+    note.save({"attempts_ms": [], "silent_until_ms": 0, "is_banned": False})
+    path = tmp_path / "exchange" / "binance.json"
+    path.write_bytes(path.read_bytes().replace(b"false", b"true"))
+
+    with Loopback(lambda sock, request: None) as server:
+        first, *_ = _market_data(at_loopback(server.port, tmp_path))
+
+    assert (first.name, first.level) == ("address", "FAIL")
+    assert str(path) in first.found
+    assert "Move" in first.remedy
+
+
+def at_loopback(port: int, var: Path) -> Config:
+    """Return the night profile with a host of this machine, and its own `var`."""
+    sets = (
+        f"binance.rest_url=http://127.0.0.1:{port}",
+        f"binance.stream_url=ws://127.0.0.1:{port}",
+    )
+    return profile(*sets, f"paths.var={var}", name="nore")
 
 
 def test_taken_port_of_the_embedded_exchange_fails() -> None:

@@ -13,7 +13,7 @@ from minibot.cli.support.trial_checks import trial_checks
 from minibot.exchanges.base import REFUSED, RestError, StreamLost
 from minibot.kernel.errors import MinibotError
 from minibot.market.connections import groups_of
-from minibot.market.venue_access import new_rest, new_stream, server_time, venue_of
+from minibot.market.venue_access import heeding_rest, new_stream, server_time, venue_of
 from minibot.report.summary import Row
 from minibot.runtime.configuration.config import Config
 from minibot.runtime.paths import Var
@@ -108,7 +108,7 @@ def _source(config: Config) -> CheckResult:
 
 
 def _markets(config: Config) -> CheckResult:
-    rest = new_rest(config)
+    rest = heeding_rest(config, config.var.root)
     try:
         return market_check(config, rest.instruments(config.exchange.symbols))
     except RestError as error:
