@@ -185,10 +185,10 @@ def _packages(config: Config, lock: Path) -> CheckResult:
     if not lock.exists():
         return CheckResult("packages", not required, "requirements.lock is missing", RESTORE)
     wrong = []
-    pins = PINNED.findall(lock.read_text(encoding="utf-8"))
-    for name, version, marker in pins:
-        if marker:  # Only on some systems, and this may be another.
-            continue
+    found_pins = PINNED.findall(lock.read_text(encoding="utf-8"))
+    # A marker means: only on some systems, and this may be another.
+    pins = [(name, version) for name, version, marker in found_pins if not marker]
+    for name, version in pins:
         try:
             found = metadata.version(name)
         except metadata.PackageNotFoundError:

@@ -8,6 +8,7 @@ import socket
 import sys
 from collections.abc import Callable
 from contextlib import closing
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -216,6 +217,21 @@ def test_packages_that_are_not_the_locked_ones_refuse_a_profile_that_asks_for_it
     assert ", 0.0.1 is locked" in found.found
     assert "no-such-package is missing" in found.found
     assert "with_env.py" in found.remedy
+
+
+def test_packages_of_some_systems_alone_are_not_counted_as_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, project: Path
+) -> None:
+    """A line with a marker may be of another system; its version is not looked at."""
+    known = f"psutil=={metadata.version('psutil')}"
+    (tmp_path / "requirements.lock").write_text(f"{known} \\\nx==1 ; sys_platform == 'win32' \\\n")
+    monkeypatch.setattr(preflight_module, "PROJECT", tmp_path)
+    sets = [f"paths.var={tmp_path / 'var'}", "ai.enabled=false"]
+    config = load_config(project / "config" / "nore-smoke.v1.json", sets, {})
+
+    (found,) = (each for each in preflight(config, config.var) if each.name == "packages")
+
+    assert found.found == "all 1 have their locked versions"
 
 
 @pytest.mark.parametrize(
