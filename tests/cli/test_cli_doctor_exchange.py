@@ -13,6 +13,9 @@ from typing import Any
 
 import pytest
 
+from minibot.cli.support.exchange_contact import rows_of
+from minibot.exchanges.contact_report import Report
+from minibot.runtime.configuration.config import load_config
 from minibot.runtime.paths import PROJECT
 from tests.runs import Completed, run_command
 from tests.waiting import DEADLINE_S
@@ -152,3 +155,13 @@ def test_doctor_refuses_to_meet_the_embedded_exchange_of_a_profile() -> None:
 
     assert done.code == 4
     assert "config/nore.v1.json" in done.err
+
+
+def test_figures_of_a_host_that_sent_no_event_are_unknown() -> None:
+    """A host whose streams are silent has no delay, which no screen calls None."""
+    config = load_config(PROJECT / "config" / "nore.v1.json", (), {})
+
+    shown = [f"{row.label} {row.text}" for row in rows_of(Report(("BTCUSDT",)), config)]
+
+    assert "delay ? ms p50, ? ms p99 of events" in shown
+    assert not any("None" in line for line in shown)

@@ -131,7 +131,7 @@ def rows_of(report: Report, config: Config) -> list[Row]:
         Row("hosts", f"{config.exchange.rest_url}, {config.exchange.stream_url}"),
         Row("clock", f"{report.offset_ms} ms ahead of ours, {len(report.offsets_ms)} samples"),
         Row("round trip", f"{_ms(trips, 50)} ms p50, {_ms(trips, 99)} ms p99"),
-        Row("delay", f"{quantile(delays, 50)} ms p50, {quantile(delays, 99)} ms p99 of events"),
+        Row("delay", f"{_whole(delays, 50)} ms p50, {_whole(delays, 99)} ms p99 of events"),
         Row("limits", "; ".join(_limit(row) for row in report.limits) or "none given"),
         *(Row("filters", f"{name}: {', '.join(of)}") for name, of in report.filters.items()),
         Row("endpoints", f"{len(report.endpoints)} answers compared"),
@@ -156,6 +156,11 @@ def _verdict(report: Report) -> str:
     hindering = sum(seen.difference.hinders for seen in report.differences)
     total = len(report.differences)
     return f"DIFFERS: {total} differences, {hindering} of them in fields that minibot reads"
+
+
+def _whole(values: Sequence[int], percent: int) -> str:
+    value = quantile(values, percent)
+    return "?" if value is None else str(value)
 
 
 def _ms(values: Sequence[int], percent: int) -> str:
