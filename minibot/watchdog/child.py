@@ -151,7 +151,7 @@ class Child:
             return
         try:
             os.write(process.stdin.fileno(), line.encode() + b"\n")
-        except (BlockingIOError, BrokenPipeError, OSError):
+        except OSError:  # Full, or closed by the process.
             return
 
     def close_input(self) -> None:

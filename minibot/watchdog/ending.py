@@ -41,7 +41,7 @@ class PlannedEnd:
 
     Args:
         control: The `control` queue.
-        planned_ts: Market time at which duration or source ends the run; None for never.
+        planned_ts: Market time at which duration or source ends the run.
         planned_code: `DURATION_REACHED` or `SOURCE_ENDED`.
     """
 
@@ -50,7 +50,7 @@ class PlannedEnd:
         context: RoleContext,
         control: Output,
         supervisor: Supervisor,
-        planned_ts: int | None,
+        planned_ts: int,
         planned_code: str,
     ) -> None:
         self.phase = Phase.RUNNING
@@ -102,10 +102,9 @@ class PlannedEnd:
         self._drain_started_ns = machine_ns()
 
     def _begin_when_due(self) -> None:
-        planned = self.planned_ts
-        if planned is not None and self._context.clock.now_ms() >= planned - self._close_ms:
+        if self._context.clock.now_ms() >= self.planned_ts - self._close_ms:
             why = PLANNED_BY[self.reason_code]
-            self.begin(self.reason_code, why, until_ts=planned, waits_for_time=True)
+            self.begin(self.reason_code, why, until_ts=self.planned_ts, waits_for_time=True)
 
     def _is_closed(self) -> bool:
         now_ts = self._context.clock.now_ms()

@@ -462,7 +462,7 @@ class _Launch:
 
     def _planned_end(
         self, context: RoleContext, exchange: EmbeddedExchange | None
-    ) -> tuple[int | None, str]:
+    ) -> tuple[int, str]:
         until = context.manifest.clock_origin_ms + self.config.duration_ms
         if exchange is not None and exchange.end_ms is not None and exchange.end_ms < until:
             return exchange.end_ms, SOURCE_ENDED

@@ -177,7 +177,7 @@ def test_outbox_opened_on_a_full_disk_takes_alerts_and_has_those_that_wait(
 
     assert outbox.is_mute
     assert waiting == (["3", "1"] if has_folder else ["3"])
-    assert outbox.count == 0
+    assert outbox.targets() == set()
     assert not outbox.put(alert(3), ["a"])
     outbox.close()
     assert capsys.readouterr().err.count("takes no more lines") == 1

@@ -46,6 +46,7 @@ from tests.watchdog.watchdog_stage import RUN_ID, START_TS, Stage
 
 pytestmark = pytest.mark.process
 
+NEVER = 10**15
 CLOSE_MS = 1000  # How long before a planned end no entry is allowed.
 SHORT = (f"portfolio.close_market_ms={CLOSE_MS}",)
 
@@ -68,7 +69,7 @@ class Scene:
         self,
         root: Path,
         hows: dict[str, str],
-        planned_ts: int | None = None,
+        planned_ts: int = NEVER,
         *,
         has_clock: bool = True,
     ) -> None:

@@ -161,12 +161,6 @@ class Outbox:
         with self._lock:
             return {target for each in self._waiting.values() for target in each.left}
 
-    @property
-    def count(self) -> int:
-        """Number of alerts that wait for a target."""
-        with self._lock:
-            return len(self._waiting)
-
     def begin(self, target: str, alerts: Sequence[Alert]) -> None:
         """Note durably that alerts are about to be sent."""
         self._note(TRY, target, alerts)

@@ -45,7 +45,6 @@ class ListedSymbol:
         self.windows = TickerWindows(self.bars, self.trades)
         self.aggregates = Aggregates(symbol, kept_max(symbols))
         self.last_price = self.last_qty = self.last_ms = 0
-        self.repeated_trades = 0
         self._quote: bytes | None = None
 
     def take(self, frame: Frame) -> dict[str, Any] | None:
@@ -86,7 +85,6 @@ class ListedSymbol:
         whole(trade["t"])
         # A recording over two connections holds trades twice; each one counts once.
         if not self.trades.add(trade["t"], trade["T"], price, qty, trade["m"]):
-            self.repeated_trades += 1
             return False
         if not self._has_aggregates:
             self.aggregates.add(trade, price, qty, at_ns)
