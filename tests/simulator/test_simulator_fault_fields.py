@@ -32,6 +32,8 @@ WRONG: list[tuple[str, dict[str, object], str]] = [
     ("stream_silent", {"stream": "trades"}, "trades"),
     ("stream_silent", {"stream": "foousdt@trade"}, "foousdt"),
     ("garbage", {"kind": "txt"}, "txt"),
+    ("5xx", {"status": "down"}, "down"),
+    ("symbol_break", {"status": 503}, "503"),
     ("earthquake", {}, "no such fault"),
 ]
 IDS = [

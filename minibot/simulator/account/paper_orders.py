@@ -266,7 +266,6 @@ def trade(fill: AccountFill, order: AccountOrder) -> dict[str, Any]:
 
 def execution_report(order: AccountOrder, fill: AccountFill | None, now_ms: int) -> dict[str, Any]:
     """Return the user data stream's event for a change of an order."""
-    happened = "TRADE" if fill else order.status if order.status != "PARTIALLY_FILLED" else "TRADE"
     return {
         "e": "executionReport",
         "E": now_ms,
@@ -281,7 +280,7 @@ def execution_report(order: AccountOrder, fill: AccountFill | None, now_ms: int)
         "F": to_text(0),
         "g": -1,
         "C": "",
-        "x": happened,
+        "x": "TRADE" if fill else order.status,
         "X": order.status,
         "r": "NONE",
         "i": order.identity,

@@ -112,8 +112,8 @@ def _check_type(name: str, key: str, value: Any) -> None:
     if key == "value" and name == "field_added":
         return
     is_text = key in _TEXT_FIELDS
-    if is_text and key == "status" and type(value) is int:
-        return  # The status of an answer, not that of a symbol.
+    if key == "status":
+        is_text = name == "symbol_break"  # All others have the status of an answer.
     if is_text and not isinstance(value, str):
         raise FaultUnknown(f"{key}: expected a text, found {value!r}")
     if not is_text and type(value) is not int:

@@ -45,7 +45,7 @@ class StreamLog:
         return len(self._keys)
 
     def add(self, key: int, time_ms: int, *rest: int) -> bool:
-        """Insert a row in order; return False if its key is known or older than all rows."""
+        """Insert a row in order; return False if its key is known, or may be of a dropped row."""
         keys, times_ms = self._keys, self._times_ms
         if keys:
             if key <= keys[-1]:
