@@ -46,6 +46,8 @@ FORBIDDEN_ROOMS: Final = frozenset(
         "risk",
         "execution",
         "watchdog",
+        "ops",
+        "accounting",
         "engine",
         "replay",
         "report",

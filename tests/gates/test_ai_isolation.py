@@ -14,8 +14,14 @@ from minibot.ai.preflight import check_jail
 from minibot.ai.training import TrainingFailed
 from minibot.ai.worker_supervisor import hello_problem
 from minibot.gates import ai_isolation
-from minibot.gates.ai_isolation import check_ai_isolation, check_sources, judged
+from minibot.gates.ai_isolation import (
+    FORBIDDEN_ROOMS,
+    check_ai_isolation,
+    check_sources,
+    judged,
+)
 from minibot.gates.result import Finding, GateReport
+from minibot.runtime.paths import PROJECT
 from tests.ai.ai_stage import LEVEL_HERE
 
 pytestmark = pytest.mark.process
@@ -123,6 +129,15 @@ def test_gate_finds_a_forbidden_import(tmp_path: Path, source: str, name: str) -
         folder = place if place.name == "top" else place.parent
         found = [finding.name for finding in check_sources(folder) if not finding.passed]
         assert found == [name]
+
+
+def test_every_room_is_forbidden_to_the_ai_or_named_here_as_one_that_it_needs() -> None:
+    """A new room is forbidden to the AI until someone decides otherwise."""
+    needed = {"ai", "cores", "events", "features", "kernel", "runtime"}
+    rooms = {path.parent.name for path in (PROJECT / "minibot").glob("*/__init__.py")}
+
+    assert rooms - FORBIDDEN_ROOMS == needed
+    assert rooms >= FORBIDDEN_ROOMS
 
 
 def test_gate_on_a_system_that_advises_passes_with_open_probes() -> None:
