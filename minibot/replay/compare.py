@@ -33,7 +33,8 @@ def describe(difference: Difference) -> dict[str, Any]:
     if fault:
         lines += [f"  recorded, and its JSON is not canonical: {fault}"]
     elif difference.expected is None:
-        decision = {"type": found.get("type")} | found.get("payload", {})
+        payload = found.get("payload")
+        decision = {"type": found.get("type"), **(payload if isinstance(payload, dict) else {})}
         words = [str(decision[name]) for name in SHOWN_FIELDS if decision.get(name)]
         lines += [f"  recorded, and not derived by this code: {' '.join(words)}"]
     else:

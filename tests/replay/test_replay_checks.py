@@ -229,6 +229,14 @@ def differing(queue: str, replayed: Any, recorded: Any) -> dict[str, Any]:
     return describe(difference)
 
 
+def test_recorded_event_without_a_payload_object_is_told_as_not_derived() -> None:
+    """A recorded line that no contract allows is told as one that this code does not derive."""
+    found = canonical.encode({"type": "signal", "payload": "none"})
+    difference = Difference("strategy_role", "signals", 1, 7, "cause", None, found, {})
+
+    assert describe(difference)["lines"][-1] == "  recorded, and not derived by this code: signal"
+
+
 def test_replay_that_differs_by_a_false_verdict_says_why() -> None:
     """A replay that differs by a verdict says that the run's strategy wrote it."""
     rows = [row("close", "61661.39", "< 61652.60", passed=True)]

@@ -32,6 +32,7 @@ from minibot.replay.explain.rejections import (
 )
 from minibot.replay.explain.snapshot_at import (
     SecondSnapshot,
+    SymbolSnapshot,
     _levels,
     snapshot_lines,
     snapshot_of_second,
@@ -135,6 +136,21 @@ def test_time_without_an_event_is_named_by_its_length(
     empty = SecondSnapshot(span.from_ms, span.from_ms + length_ms - 1, (), {}, (), ())
 
     assert snapshot_lines(empty, span)[-1] == f"nothing new was recorded in this {unit}"
+
+
+@pytest.mark.parametrize(
+    ("qty", "shown"), [("1.00000000", "1"), ("20.00000000", "20"), ("0.25000000", "0.25")]
+)
+def test_held_quantity_is_shown_without_a_lonely_point(
+    recorded: Recorded, qty: str, shown: str
+) -> None:
+    """A whole quantity is shown as a whole number."""
+    span = Span.of(recorded, None)
+    held = {"qty": qty, "entry_price_avg": "100.50000000", "orders": [], "levels": None}
+    symbol = SymbolSnapshot("BTCUSDT", "no market data yet", {}, held, None)
+    second = SecondSnapshot(span.from_ms, span.from_ms + 999, (symbol,), {}, (), ())
+
+    assert f"  held      {shown} bought at 100.5 on average" in snapshot_lines(second, span)
 
 
 def last_tick(ticks: list[Event], ts: int) -> MarketTick:

@@ -394,7 +394,7 @@ def _held_line(held: JsonObject) -> str:
     if held["qty"].strip("0.") == "":
         return "  held      nothing"
     average = unpadded(held["entry_price_avg"])
-    return f"  held      {held['qty'].rstrip('0')} bought at {average} on average"
+    return f"  held      {unpadded(held['qty'])} bought at {average} on average"
 
 
 def _decided_lines(decided: JsonObject | None, to_ms: int) -> list[str]:
