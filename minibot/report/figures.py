@@ -122,7 +122,7 @@ def minutes(ms: int) -> str:
 
 
 def duration(ms: int) -> str:
-    """Return a duration as hours, minutes and seconds, the two largest parts that are not zero."""
+    """Return a duration as hours and minutes, minutes and seconds, or below a minute as seconds."""
     seconds, rest = divmod(max(0, ms), 1000)
     if seconds < 60:
         return f"{seconds}.{rest // 100} s"
