@@ -14,7 +14,14 @@ from msgspec.structs import replace
 
 from minibot.engine.recorded_run import Recorded
 from minibot.engine.role_replay import WHOLE, Window
-from minibot.events.model import Event, MarketTick, Payload, PositionPlan, RiskStanding
+from minibot.events.model import (
+    Event,
+    JsonObject,
+    MarketTick,
+    Payload,
+    PositionPlan,
+    RiskStanding,
+)
 from minibot.events.reasons import COOLDOWN, RISK_LIMIT
 from minibot.kernel.errors import Refusal
 from minibot.replay.explain.causes import Explainer
@@ -146,7 +153,7 @@ def test_held_quantity_is_shown_without_a_lonely_point(
 ) -> None:
     """A whole quantity is shown as a whole number."""
     span = Span.of(recorded, None)
-    held = {"qty": qty, "entry_price_avg": "100.50000000", "orders": [], "levels": None}
+    held: JsonObject = {"qty": qty, "entry_price_avg": "100.50000000", "orders": [], "levels": None}
     symbol = SymbolSnapshot("BTCUSDT", "no market data yet", {}, held, None)
     second = SecondSnapshot(span.from_ms, span.from_ms + 999, (symbol,), {}, (), ())
 
