@@ -263,7 +263,7 @@ class StrategyCore(Core):
         return [self._signal(tick.symbol, decision, tick.ts, tick.ref(seq), seq)]
 
     def _on_bar(self, symbol: str, bar: ClosedBar, now: int) -> Decision | None:
-        """Pass a closed bar to the strategy; return the messages to journal.
+        """Pass a closed bar to the strategy; return its decision, unless that is nothing new.
 
         With `strategy.bars_from_ticks` live bars are ignored, as trades make their own.
         """
