@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket as sockets
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -249,6 +251,32 @@ def test_unreachable_refuses_connections_and_comes_back_on_its_port(exchange: Ex
     wait_until(is_back, "it is reachable again")
     # The market continued meanwhile.
     assert take(exchange.stream("btcusdt@trade"), 1)[0]["data"]["t"] > before + 50
+
+
+def test_an_exchange_comes_back_though_its_port_was_taken_meanwhile() -> None:
+    """Another program on the port at the end of `unreachable` delays the return, and is told of."""
+    exchange = Exchange("generator:1", "--start", "now", speed="60")
+    exchange.fault("unreachable", ms=60_000)
+
+    def is_reachable() -> bool:
+        try:
+            return exchange.get("ping").status_code == 200
+        except requests.ConnectionError:
+            return False
+
+    wait_until(lambda: not is_reachable(), "it is unreachable")
+    with sockets.socket() as other:
+        other.setsockopt(sockets.SOL_SOCKET, sockets.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", exchange.ready["port"]))
+        other.listen()
+        time.sleep(1.5)  # The fault ends after one second of the machine.
+
+    try:
+        wait_until(is_reachable, "it is reachable again")
+    finally:
+        exchange.session.close()
+        _, told = exchange.process.communicate(timeout=DEADLINE_S)
+    assert told.count("not reachable again yet") == len(told.splitlines()) == 1, told
 
 
 def test_slow_answers_late_and_right(exchange: Exchange) -> None:

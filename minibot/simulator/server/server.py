@@ -106,6 +106,7 @@ class ExchangeServer:
             logger=error_logger(lambda text: self.note(text)),
         )
         self._listeners: list[asyncio.Server] = []
+        self._is_shut = False
         self._tls: ssl.SSLContext | None = None
         self.tls_port = 0
 
@@ -181,7 +182,10 @@ class ExchangeServer:
         )
 
     def shut(self) -> None:
-        """Refuse connections while the fault `unreachable` lasts; open ones are cut."""
+        """Refuse connections while the fault `unreachable` lasts; open ones are cut.
+
+        If another program has the port at its end, that lasts until the port is free.
+        """
         task = asyncio.get_running_loop().create_task(self._shut())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -192,10 +196,24 @@ class ExchangeServer:
         for transport in list(self._transports):
             if isinstance(transport, asyncio.Transport):
                 transport.abort()
-        while self.faults.is_unreachable:
+        if self._is_shut:
+            return  # The fault before has not ended: its task will come back for both.
+        self._is_shut = True
+        has_told = False
+        while not self._listeners:
             await asyncio.sleep(_SHUT_POLL_S)
-        if not self._listeners:
-            await self._open_listeners(self.port)
+            if self.faults.is_unreachable:
+                continue
+            try:
+                await self._open_listeners(self.port)
+            except OSError as error:
+                self._stop_listening()
+                if not has_told:
+                    self.note(f"not reachable again yet: {error}")
+                has_told = True
+            if self.faults.is_unreachable:  # Since the last look.
+                self._stop_listening()
+        self._is_shut = False
 
     # --- requests ---------------------------------------------------------------------------
 
