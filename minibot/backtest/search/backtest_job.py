@@ -10,12 +10,10 @@ from minibot.data.treatment import Treatment
 from minibot.events.model import JsonObject
 
 if TYPE_CHECKING:
-    from minibot.runtime.configuration.config import Config
-
-if TYPE_CHECKING:
     from minibot.engine.decision_record import DecisionRecord
     from minibot.engine.market_source import MarketSource
     from minibot.engine.run_result import BacktestResult
+    from minibot.runtime.configuration.config import Config
 
 
 class Job(NamedTuple):

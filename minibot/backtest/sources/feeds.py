@@ -100,6 +100,3 @@ def _runs_in(source: MarketSource) -> Iterator[RunSource]:
         yield source
     elif isinstance(source, Part):
         yield from _runs_in(source.source)
-    elif isinstance(source, Merged):
-        for one in source.sources:
-            yield from _runs_in(one)

@@ -1,9 +1,9 @@
 """Span of a market's history: data before it feeds indicators, data after it is left out.
 
 Market events before the span are read but not passed on. Then come, as at the start of a night,
-the rules, the last closed bars of each interval as history, the last book and the last value of
-each feed; after that the market as it is. Control events of a recorded run are passed on at their
-own time, also before the span.
+the rules, the last universe, the last closed bars of each interval as history, the last book and
+references and the last value of each feed; after that the market as it is. Control events of a
+recorded run are passed on at their own time, also before the span.
 """
 
 from __future__ import annotations
