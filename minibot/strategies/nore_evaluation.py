@@ -51,7 +51,7 @@ class Evaluation:
         code: Reason code of the first filter that failed; empty if the opinion becomes an order.
         is_trading, is_warm: Results of the first two filters.
         readings: The readings; None if one is missing or an earlier filter failed.
-        said: The opinion of the rules on the readings.
+        opinion: The opinion of the rules on the readings; None without one.
         age_ms: Age of the last tick; None before the first.
         is_fresh, is_usable, is_narrow, is_liquid: Results of the market's filters.
         place, notional: The side of the touch that would be taken, and its displayed notional.
