@@ -43,6 +43,10 @@ class Patterns:
         ai_root: The folder `var/ai`.
         run_id: The run.
         horizon_ms: How long the move after a signal is watched, in market time.
+
+    Attributes:
+        lost: Number of signals without a pattern: not asked about, not answered, or too many open.
+        files: The files that are written.
     """
 
     def __init__(self, ai_root: Path, run_id: str, horizon_ms: int) -> None:

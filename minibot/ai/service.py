@@ -206,10 +206,16 @@ class AiService:
 
     def _ask_for_signal(self, signal: Signal, event: Event, now: int) -> None:
         mid = self._mid(signal.symbol)
-        if mid is None or len(self._signals) >= _SIGNALS_OPEN_MAX:
+        is_full = len(self._signals) >= _SIGNALS_OPEN_MAX
+        if mid is None or is_full or not self._ask(signal.symbol, event, now, signal_id=event.id):
             self.patterns.lost += 1
-        elif self._ask(signal.symbol, event, now, signal_id=event.id):
+        else:
             self._signals[event.id] = (event, mid)
+
+    def _lose_signals(self) -> None:
+        """Count the signals whose answers went with a worker."""
+        self.patterns.lost += len(self._signals)
+        self._signals.clear()
 
     def _ask(self, symbol: str, event: Event, now: int, signal_id: str = "") -> bool:
         if self.keeper.state != READY or self._missed:
@@ -247,7 +253,7 @@ class AiService:
     def _introduce(self) -> None:
         """Send a ready worker its model, and the rows that it missed as its pipe has room."""
         settings = self.settings
-        self._signals.clear()
+        self._lose_signals()
         self._outgoing.clear()
         self._touches.clear()
         self.keeper.say(
@@ -274,6 +280,8 @@ class AiService:
         """Check the worker and the training jobs; return the role's tasks."""
         self._flush()
         turn = self.keeper.turn()
+        if self.is_off:
+            self._lose_signals()
         outcome = Outcome(invalid=turn.invalid, forbidden=turn.forbidden)
         if not turn.forbidden:  # A breach waits for nothing that may fail.
             self._go_on(turn.answers, outcome, now)

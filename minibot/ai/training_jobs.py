@@ -73,7 +73,8 @@ class TrainingJobs:
         """Return the result of a finished training, once; None while there is none.
 
         Raises:
-            RunStop or OSError: The files could not be written.
+            RunStop: `before_start` refused the start of a process.
+            OSError: The files could not be written.
         """
         if self._thread is None or self._thread.is_alive():
             return None

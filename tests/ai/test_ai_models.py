@@ -45,7 +45,9 @@ from minibot.ai.training import (
     train_snapshot,
 )
 from minibot.ai.vector import FEATURES, SCALE
-from minibot.ai.worker_supervisor import READY, Turn
+from minibot.ai.worker_supervisor import OFF, READY, Turn
+from minibot.events.model import Event, MarketTick, Payload, Signal
+from minibot.events.names import SIGNALS, TICKS
 from minibot.kernel.errors import IntegrityError, Refusal
 from minibot.kernel.files import read_hashed, write_hashed
 from minibot.runtime.configuration.config import load_config
@@ -529,6 +531,41 @@ def clerk_of(root: Path, profile: str, *sets: str) -> AiService:
     unused: Any = None
     settings_ = ai_settings(config, run_id=RUN_ID, root=root, symbols=("BTCUSDT",))
     return AiService(settings_, unused, lambda: 0)
+
+
+def test_signal_that_nobody_answers_is_a_lost_pattern(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A signal is counted where no worker is ready, and where its worker goes before the answer."""
+    clerk = clerk_of(root, "nore-demo")
+    tick = MarketTick(
+        symbol="BTCUSDT",
+        price="1.00",
+        kind="quote",
+        bid="1.00",
+        bid_qty="1.00",
+        ask="1.01",
+        ask_qty="1.00",
+        recv_mono_ns=0,
+        exchange_ts=1,
+    )
+    signal = Signal("BTCUSDT", "BUY", 80, 80, 30_000, "up", "MOMENTUM_UP", (), "one", "0" * 64)
+
+    def take(number: int, queue: str, payload: Payload) -> None:
+        event = Event(1, f"event-{number}", "role", RUN_ID, "0" * 64, payload)
+        clerk.take(queue, number, event, 1)
+
+    take(1, TICKS, tick)
+    take(2, SIGNALS, signal)
+    assert clerk.counters()["ai_patterns_lost"] == 1
+
+    clerk.keeper.state = READY
+    monkeypatch.setattr(clerk.keeper, "ask", lambda question: True)
+    take(3, SIGNALS, signal)
+    assert clerk.counters()["ai_patterns_lost"] == 1
+    clerk.keeper.state = OFF
+    clerk.turn(2)
+    assert clerk.counters()["ai_patterns_lost"] == 2
 
 
 @pytest.mark.parametrize(("profile", "is_used"), [("nore-demo", True), ("nore", False)])
