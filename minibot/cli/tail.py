@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -83,7 +84,8 @@ class Followed:
         self.queue = queue
         root = recorded.queues
         self._part = part or None
-        total = open_reader(root, name, part=self._part).head().lines
+        with closing(open_reader(root, name, part=self._part)) as counted:
+            total = counted.head().lines
         self._first = max(1, total - lines + 1)
         start = start_of(recorded, queue, self._first)
         self._reader = self._open(name, start)
