@@ -129,9 +129,9 @@ class Generator:
         book.sent_id = book.update_id
         return book
 
-    def _symbol_frames(self, market: RandomSymbol) -> Iterator[Frame]:
-        maker = _Maker(market, self._book(market), 0)
-        second = ORIGIN_MS // 1000
+    def _symbol_frames(self, market: RandomSymbol, turn: int = 0) -> Iterator[Frame]:
+        maker = _Maker(market, self._book(market), turn)
+        second = ORIGIN_MS // 1000 + turn
         while True:
             yield from maker.frames(second, self._every_s)
             second += self._every_s
