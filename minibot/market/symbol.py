@@ -152,13 +152,23 @@ class SymbolFeed:
         else:
             self.has_new_due = True
             repeats, was_lower = order.duplicates, order.lower_since_ms is not None
+            was_held = order.due_ms is not None
             payloads = self._pass(order.take(trade, recv_mono_ns, now_ms), now_ms)
+            if was_held != (order.due_ms is not None):
+                self._note_held(now_ms)
             if order.lower_since_ms is not None and not was_lower:
                 self._suspend()
             if order.duplicates > repeats:
                 return payloads  # A repeat leaves the data as old as they are.
         self.data_ms = self.seen_ms[TRADE] = now_ms
         return payloads
+
+    def _note_held(self, now_ms: int) -> None:
+        """Begin a gap at the last trade before the ones that wait; end it if none is missing."""
+        if self.order.due_ms is not None:
+            self._gap_from.setdefault(TRADE, self.seen_ms.get(TRADE, now_ms))
+        elif not self._is_suspended:
+            self._gap_from.pop(TRADE, None)
 
     def on_quote(self, quote: Quote, recv_mono_ns: int, now_ms: int) -> Payloads:
         """Take one best quote.
@@ -222,10 +232,14 @@ class SymbolFeed:
 
     def on_diff(self, diff: Diff, recv_mono_ns: int, now_ms: int) -> Payloads:
         """Take one diff of the book."""
+        before_ms = self.seen_ms.get(DEPTH, now_ms)
         change = self.depth.on_diff(diff, now_ms)
         if self.depth.diff_ms == now_ms:
             self._seen(DEPTH, now_ms)
-        payloads = self._resynced(now_ms) if change is NOTHING else self._note(change, now_ms)
+        if change is NOTHING:
+            payloads = self._resynced(now_ms)
+        else:
+            payloads = self._note(change, now_ms, before_ms)
         return payloads if self._has_quotes else [*payloads, *self._top(recv_mono_ns, now_ms)]
 
     def on_snapshot(self, snapshot: Snapshot, now_ms: int) -> Payloads:
@@ -418,20 +432,21 @@ class SymbolFeed:
 
     # --- book ---------------------------------------------------------------------------------
 
-    def _note(self, change: Change, now_ms: int) -> Payloads:
+    def _note(self, change: Change, now_ms: int, from_ms: int | None = None) -> Payloads:
         """Return the start of a gap at once when the book is lost; the next book ends it.
 
-        The cores have to know of a lost book while it lasts: best quotes go on meanwhile.
+        It begins at `from_ms`, the last update before missing ones, else now. The cores have to
+        know of a lost book while it lasts: best quotes go on meanwhile.
         """
         if change.kind != LOST:
             return []
-        self._gap_from.setdefault(DEPTH, now_ms)
+        since = self._gap_from.setdefault(DEPTH, now_ms if from_ms is None else from_ms)
         self._gap_why = change.why
         self._board.add(now_ms, BOOK_LOST, f"{self.symbol}: {change.why}")
         if not self._has_quotes:
             self._gap_from.setdefault(QUOTE, now_ms)
             self.ticks.forget_touch()
-        return [self._gap(DEPTH, now_ms, now_ms, change.why)]
+        return [self._gap(DEPTH, since, now_ms, change.why)]
 
     def _resynced(self, now_ms: int) -> Payloads:
         book = self.depth.written_resync()

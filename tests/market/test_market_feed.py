@@ -530,12 +530,39 @@ def test_trade_that_waited_for_a_missing_one_closes_no_bar_during_an_outage() ->
     found = of(feed, "gap", "bar")
     assert early == []
     assert [(item.stream, item.from_ts - T0, item.to_ts - T0) for item in found] == [
-        ("trade", 20, 220),
+        ("trade", 10, 220),
         ("trade", 220, 4_300),
     ]
     feed.holes_wanted(T0 + 5_600)
     (wanted,) = feed.holes_wanted(T0 + 5_600 + SETTLE_MS)
     assert (wanted.hole.from_ts, wanted.hole.to_ts) == (T0, T0 + 5_000)
+
+
+@pytest.mark.row("F117")
+def test_gap_of_missing_trades_begins_at_the_last_trade_before_them() -> None:
+    """A gap holds the time of the trades that never came, not the wait of those after them."""
+    feed = new_feed()
+    feed.on_frame(quote_frame(1), T0, 0)
+    feed.on_frame(trade_frame(1, T0 + 100), T0 + 100, 0)
+    feed.on_frame(trade_frame(5, T0 + 2_500), T0 + 2_500, 0)
+    feed.on_frame(trade_frame(6, T0 + 2_600), T0 + 2_600, 0)
+    feed.advance(T0 + 2_700)
+
+    (gap,) = of(feed, "gap")
+    assert (gap.from_ts - T0, gap.to_ts - T0) == (100, 2_700)
+
+
+@pytest.mark.row("F117")
+def test_trade_that_came_late_leaves_no_gap_to_the_next_one_that_is_missing() -> None:
+    """A trade that came after its successor ends the wait: the next gap begins after both."""
+    feed = new_feed()
+    feed.on_frame(quote_frame(1), T0, 0)
+    for number, after_ms in ((1, 100), (3, 200), (2, 250), (4, 1_300), (6, 2_500)):
+        feed.on_frame(trade_frame(number, T0 + after_ms), T0 + after_ms, 0)
+    feed.advance(T0 + 2_700)
+
+    (gap,) = of(feed, "gap")
+    assert (gap.from_ts - T0, gap.to_ts - T0) == (1_300, 2_700)
 
 
 @pytest.mark.row("F117")
@@ -581,7 +608,8 @@ def test_sequence_gap_invalidates_the_book_until_it_is_rebuilt() -> None:
     assert [book.why for book in of(feed, "book")] == ["resync", "interval"]
 
     feed.on_frame(diff_frame(13, 14, []), T0 + 1_100, 0)
-    assert [gap.stream for gap in of(feed, "gap")] == ["depth"]
+    spans = [(gap.stream, gap.from_ts - T0, gap.to_ts - T0) for gap in of(feed, "gap")]
+    assert spans == [("depth", 10, 1_100)]
     feed.advance(T0 + 2_900)
     assert of(feed, "book", "gap") == []
     assert feed.snapshots_wanted(T0 + 2_900) == ["BTCUSDT"]
@@ -593,6 +621,7 @@ def test_sequence_gap_invalidates_the_book_until_it_is_rebuilt() -> None:
         ("gap", "updates missing before 13"),
         ("book", "resync"),
     ]
+    assert (found[0].from_ts - T0, found[0].to_ts - T0) == (10, 2_950)
     assert {notice.kind for notice in feed.board.take_all()} == {"book_lost", "book_resync"}
 
 
