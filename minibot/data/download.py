@@ -204,7 +204,7 @@ class Download:
                 fetched.requests += 1
                 received = self._patience.ask(lambda: host.fetch(file.path, keep))
         except RestError as error:
-            fetched.troubles.append(f"{file.name}: {error}")
+            self._refused(fetched, f"{file.name}: {error}")
             if error.kind in _GONE:
                 self._archive = None
             return False
@@ -214,9 +214,8 @@ class Download:
         size, found = received
         if found != published:
             series.discard(file.name)
-            fetched.troubles.append(
-                f"{file.name}: sha256 {found}, but the archive publishes {published}: not stored"
-            )
+            why = f"sha256 {found}, but the archive publishes {published}: not stored"
+            self._refused(fetched, f"{file.name}: {why}")
             return False
         fetched.bytes += size
         return self._store(series, file, found, fetched)
@@ -230,7 +229,7 @@ class Download:
             stored = _examined(series, stored)
         except Refusal as refusal:
             series.discard(file.name)
-            fetched.troubles.append(f"{file.name}: {refusal.message} Not stored.")
+            self._refused(fetched, f"{file.name}: {refusal.message} Not stored.")
             return False
         before = set(series.files)
         pieces = series.cut(file.first_ts, file.end_ts)
@@ -241,6 +240,11 @@ class Download:
             (series.folder / name).unlink()
         self._count(fetched, stored, 0)
         return True
+
+    def _refused(self, fetched: Fetched, trouble: str) -> None:
+        """Name what was refused at once: a ban later on leaves no result to name it in."""
+        fetched.troubles.append(trouble)
+        self._print_line(f"REFUSED {trouble}")
 
     def _count(self, fetched: Fetched, stored: StoredFile, had: int) -> None:
         fetched.files.append(stored.name)
@@ -261,7 +265,7 @@ class Download:
                 for first_ts, end_ts in _rest_spans(wanted.interval, from_ts, to_ts):
                     self._take_span(rest, series, wanted, (first_ts, end_ts), fetched)
         except RestError as error:
-            fetched.troubles.append(f"{wanted.symbol} {wanted.interval} by REST: {error}")
+            self._refused(fetched, f"{wanted.symbol} {wanted.interval} by REST: {error}")
             if error.kind in _GONE:
                 self._rest = None
 
@@ -328,7 +332,7 @@ class Download:
             try:
                 stored = replace(_examined(series, unchecked), name=piece.name)
             except Refusal as refusal:
-                fetched.troubles.append(f"{piece.name}: {refusal.message} Not stored.")
+                self._refused(fetched, f"{piece.name}: {refusal.message} Not stored.")
                 return False
             finally:
                 series.discard(unchecked.name)

@@ -350,10 +350,10 @@ def test_large_file_is_never_whole_in_memory(tmp_path: Path) -> None:
         host = ArchiveHost(sys.argv[1], hosts=(), connect_timeout_s=120, total_timeout_s=120)
         patience = Patience(FakeClock(), print)
         budget = WeightBudget(50, 6000)
-        download = Download(Path(sys.argv[2]), BINANCE, host, None, budget, patience, print)
+        root, say = Path(sys.argv[2]), sys.stderr.write
+        download = Download(root, BINANCE, host, None, budget, patience, say)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        fetched = download.fetch(Wanted("BTCUSDT", "1h", stamp("2025-02-01"), stamp("2025-02-02")))
-        print(fetched.troubles, file=sys.stderr)
+        download.fetch(Wanted("BTCUSDT", "1h", stamp("2025-02-01"), stamp("2025-02-02")))
         print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
     """
     command = [sys.executable, "-c", textwrap.dedent(script)]
@@ -531,6 +531,25 @@ def test_wrong_checksum_is_reported_and_not_stored(server: ArchiveServer, desk: 
     assert [name[-14:] for name in fetched.files] == ["2025-02-01.zip", "2025-02-03.zip"]
     assert "0" * 64 in fetched.troubles[0]
     assert fetched.missing == [(stamp("2025-02-02"), stamp("2025-02-03"))]
+
+
+def test_refused_file_is_named_although_a_ban_ends_the_download(
+    server: ArchiveServer, desk: Desk
+) -> None:
+    """A file with a wrong checksum is named before a ban, which leaves no result to name it in."""
+
+    def fault(path: str, body: bytes) -> bytes | None:
+        if path.endswith("02-02.zip.CHECKSUM"):
+            return answer(f"{'0' * 64}  BTCUSDT-1h-2025-02-02.zip\n".encode())
+        return answer(b"", "418 I'm a teapot") if "02-03" in path else None
+
+    server.fault = fault
+
+    with pytest.raises(Refusal):
+        desk.fetch(hours("2025-02-01", "2025-02-04"), archive=server.url)
+
+    named = [line for line in desk.told if line.startswith("REFUSED ")]
+    assert [line.split(":")[0][-14:] for line in named] == ["2025-02-02.zip"]
 
 
 @pytest.mark.parametrize("text", [b"", b"<html>", b"abc  BTCUSDT-1h-2025-02-01.zip\n"])
