@@ -104,8 +104,9 @@ class Performance:
         self.quote_asset = quote_asset
         self._marks: dict[str, int] = {}
         self.trips: list[int] = []
-        # Symbols with a purchase that paid its fee in coins, so that a sale may leave dust.
-        self._paid_in_base: set[str] = set()
+        # Symbols with a purchase that paid its fee in coins, so that a sale may leave dust; of a
+        # carried position the run before may have paid so.
+        self._paid_in_base = set(self.portfolio.symbols())
         self.results: dict[str, SymbolResult] = {}
         # A carried position counts at its first mark: losses before that belong to the run before.
         self.equity_start = self.equity = self.high_water_mark = self._equity()

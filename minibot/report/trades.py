@@ -78,7 +78,7 @@ class TradeLog:
         self._carried = carried
         self._held = {symbol: each.qty for symbol, each in carried.items()}
         self._begun: set[str] = set()
-        self._paid_in_base: set[str] = set()
+        self._paid_in_base = set(carried)  # As far as is known: the run before may have paid so.
         self._open: dict[str, RoundTrip] = {}
         self.trips: list[RoundTrip] = []
 

@@ -127,3 +127,23 @@ def test_purchase_beside_carried_dust_opens_its_own_trade(
     (story,) = Explainer(recorded).trade("1").trades
 
     assert (trip.opened_ts, story.opened_ts) == (opened_ts, opened_ts)
+
+
+@pytest.mark.parametrize(("left", "is_closed"), [("0.09", True), ("0.1", False)])
+def test_sale_of_a_carried_position_that_leaves_dust_ends_its_trade(
+    left: str, is_closed: bool, tmp_path: Path
+) -> None:
+    """A carried purchase may have paid its fee in coins, so that less than a step stays."""
+    data = copy.deepcopy(read_fixture())
+    answer = next(each for each in data["events"] if each["type"] == "fill")
+    sold = SALE | {"symbol": "BTCUSDT", "qty": "1.0"}
+    sale = {**answer, "minute": 2, "payload": answer["payload"] | sold}
+    data |= {"lots": [LOT | {"qty": str(1 + Decimal(left))}], "events": [sale]}
+    recorded = Recorded.open(made_run(tmp_path / "var", data))
+    count = Recount(recorded)
+
+    (trip,) = count.trades.trips
+    (story,) = Explainer(recorded).trade("1").trades
+
+    assert trip.is_closed is (story.closed_ts is not None) is is_closed
+    assert len(count.performance.trips) == is_closed

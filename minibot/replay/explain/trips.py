@@ -61,6 +61,8 @@ def trips_of(fills: Sequence[Event], held: Callable[[int, str], int]) -> list[Tr
             trip = Trip(len(found) + 1, fill.symbol, is_carried)
             unclosed[fill.symbol] = trip
             found.append(trip)
+            if is_carried:  # The run before may have paid so.
+                paid_in_base.add(fill.symbol)
         trip.fills.append(n)
         if fill.side == BUY:
             trip.lots.append(n)
