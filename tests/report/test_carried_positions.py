@@ -147,3 +147,27 @@ def test_sale_of_a_carried_position_that_leaves_dust_ends_its_trade(
 
     assert trip.is_closed is (story.closed_ts is not None) is is_closed
     assert len(count.performance.trips) == is_closed
+
+
+def test_explanation_pays_for_dust_once_as_the_report_does(tmp_path: Path) -> None:
+    """Dust of a trade is paid for by it, though the next one sells it as the oldest lot."""
+    data = copy.deepcopy(read_fixture())
+    answer = next(each for each in data["events"] if each["type"] == "fill")
+    paid = {"symbol": "BTCUSDT", "side": "BUY", "qty": "1.0", "fee": "0.01", "fee_asset": "BTC"}
+    sold = SALE | {"symbol": "BTCUSDT", "qty": "0.9"}
+    made = [paid | {"price": "60000"}, sold, paid | {"price": "50000"}, sold | {"qty": "1.0"}]
+    data |= {
+        "cash": "90000",
+        "lots": [],
+        "events": [
+            {**answer, "minute": minute, "payload": answer["payload"] | fields}
+            for minute, fields in enumerate(made, 2)
+        ],
+    }
+    recorded = Recorded.open(made_run(tmp_path / "var", data))
+    trips = Recount(recorded).trades.trips
+    explainer = Explainer(recorded)
+
+    stories = [explainer.trade(name).trades[0] for name in ("1", "2")]
+
+    assert [story.net for story in stories] == [amount_text(trip.net) for trip in trips]

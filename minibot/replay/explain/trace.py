@@ -128,19 +128,18 @@ class Trace:
         Raises:
             IntegrityError: Market data are damaged before a carried position's first mark.
         """
-        gain = self._gain_before(trip.symbol) if trip.is_carried and trip.is_closed else 0
+        paid = self._carried_value(trip.symbol) if trip.is_carried and trip.is_closed else 0
         opened = {} if self._performance is None else self._performance.carried
         carried = opened.get(trip.symbol) if trip.is_carried else None
-        return trade_story(trip, self.fills, self._bookings, why, self._quote_asset, carried, gain)
+        return trade_story(trip, self.fills, self._bookings, why, self._quote_asset, carried, paid)
 
-    def _gain_before(self, symbol: str) -> int:
-        """Return the gain of a carried position in runs before: from its cost to its first mark."""
+    def _carried_value(self, symbol: str) -> int:
+        """Return the value of a carried position at its first mark."""
         if self._performance is None:
             return 0
-        cost = self._performance.portfolio.position_cost(symbol)
         market = (event for _, event in self._recorded.events("market_ticks"))
         self._performance.take_first_mark(symbol, market)
-        return self._performance.carried[symbol].value - cost
+        return self._performance.carried[symbol].value
 
     def trade(self, text: str) -> Trip:
         """Return a trade by its number.

@@ -124,7 +124,7 @@ def trade_story(
     why: Callable[[int], str],
     quote_asset: str,
     carried: Carried | None,
-    gain_before: int,
+    paid_before: int,
 ) -> TradeStory:
     """Return the story of a trade.
 
@@ -135,14 +135,15 @@ def trade_story(
         why: The reason on record for a fill, by its number.
         quote_asset: The asset in which P&L is counted.
         carried: The position that the run started with, if it is part of the trade.
-        gain_before: Gain of a carried position in runs before, which is not part of this run's.
+        paid_before: Value of a carried position at its first mark, with which its trade begins.
     """
     own = [(n, fills[n - 1]) for n in trip.fills]
     bought = [n for n, event in own if _side(event) == BUY]
     sold = [n for n, event in own if _side(event) != BUY]
     booked = [bookings[n - 1] for n in trip.fills]
     fees = sum(booking.fee for booking in booked)
-    net = -sum(booking.pnl for booking in booked) - fees - gain_before
+    # Not the gain of its lots: dust of the trade before may be among them.
+    net = sum(booking.cash for booking in booked) - paid_before
     return TradeStory(
         n=trip.n,
         symbol=trip.symbol,
