@@ -630,7 +630,7 @@ STALE_EXIT: Final = _business(
 )
 SIGNAL_EXIT: Final = _business(
     "signal_exit",
-    "A SELL signal closed the position or withdrew an entry; refused: the profile sells on none.",
+    "The strategy's SELL: it closes a position or withdraws a quote; switched off, it is refused.",
     "Nothing to do; `signal_exit` switches this exit.",
 )
 TIME_EXIT: Final = _business(

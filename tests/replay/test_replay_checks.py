@@ -10,6 +10,7 @@ from minibot.engine.role_replay import Difference
 from minibot.events.model import Check, RecoveryIntent, RiskAction, RunEnding
 from minibot.events.reasons import (
     LEFT_TRADING,
+    REASONS,
     RECOVERY_EXIT,
     SIGNAL_EXIT,
     STOP_LOSS,
@@ -149,6 +150,14 @@ def test_exit_by_a_signal_is_told_in_words_as_every_exit() -> None:
     assert left_words(RiskAction("EXIT", SIGNAL_EXIT, "BTCUSDT")) == "the strategy's SELL"
     assert left_words(RiskAction("EXIT", STOP_LOSS, "BTCUSDT", checks=hit)).startswith("stop hit: ")
     assert left_words(RiskAction("EXIT", "another", "BTCUSDT")) == "another"
+
+
+def test_refused_sell_is_not_told_as_a_closed_position() -> None:
+    """One code stands for an exit and for its refusal, so its meaning claims neither."""
+    meaning = REASONS[SIGNAL_EXIT].meaning
+
+    assert "closed" not in meaning
+    assert "refused" in meaning
 
 
 def test_exit_by_policy_names_the_policy() -> None:
