@@ -171,3 +171,5 @@ def test_explanation_pays_for_dust_once_as_the_report_does(tmp_path: Path) -> No
     stories = [explainer.trade(name).trades[0] for name in ("1", "2")]
 
     assert [story.net for story in stories] == [amount_text(trip.net) for trip in trips]
+    lots = [note for step in explainer.lot("1").steps for note in step.notes if "lot" in note]
+    assert lots[-1].startswith("opened lot 1: 0.99 BTCUSDT")

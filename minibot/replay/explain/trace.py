@@ -12,11 +12,12 @@ from minibot.accounting.bookings import Booking
 from minibot.accounting.hourly_accounts import HourlyAccounts, HourlyState
 from minibot.accounting.lots import Trade
 from minibot.accounting.performance import Performance
+from minibot.accounting.portfolio import pays_in_base
 from minibot.engine.lookup import last_event
 from minibot.engine.recorded_run import Recorded
 from minibot.events.decimals import unpadded
 from minibot.events.model import BUY, Event, Fill, RunOpening
-from minibot.events.money import amount_text
+from minibot.events.money import amount_text, parse_amount
 from minibot.kernel.errors import Refusal
 from minibot.replay.explain.trips import TradeStory, Trip, trade_story, trips_of
 from minibot.replay.partial_run import PartialRun
@@ -83,7 +84,9 @@ class Trace:
             times = sum(trade.open_fill_n == n for trade in self.closings)
             by = "not sold yet" if not times else "sold" if times == 1 else f"sold in {times} parts"
             by += "" if self._is_whole else ", as far as the fills are not damaged"
-            lines.append(f"opened lot {self.lot_name(n)}: {payload.qty} {payload.symbol}; {by}")
+            fee = parse_amount(payload.fee) if pays_in_base(payload) else 0
+            qty = payload.qty if not fee else short(parse_amount(payload.qty) - fee)
+            lines.append(f"opened lot {self.lot_name(n)}: {qty} {payload.symbol}; {by}")
         lines += [self._closed(trade) for trade in self.closings if trade.close_fill_n == n]
         entries = ", ".join(f"{entry.account} {short(entry.amount)}" for entry in booking.entries)
         lines.append(f"booked (debits positive, credits negative, together 0): {entries}")
