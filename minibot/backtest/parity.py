@@ -265,6 +265,6 @@ def _intakes(
 
 
 def summary_of(event: Event) -> str:
-    """Return an event's decision in a few words."""
+    """Return an event's decision in a few words; its type if it decides nothing."""
     fields = decision_fields(event.payload)
-    return " ".join(str(value) for name, value in fields.items() if name != "fee")
+    return " ".join(str(value) for name, value in fields.items() if name != "fee") or event.type

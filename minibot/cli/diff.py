@@ -92,7 +92,7 @@ def _event_words(event: DerivedEvent | None) -> str:
         return "nothing more"
     from minibot.replay.diff import decision_fields
 
-    words = " ".join(map(str, decision_fields(event.event.payload).values()))
+    words = " ".join(map(str, decision_fields(event.event.payload).values())) or event.event.type
     return f"{event.queue}:{event.seq} {clock_ms(event.event.ts)} {words}"
 
 

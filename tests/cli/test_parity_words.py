@@ -1,10 +1,14 @@
-"""Words of `minibot parity`: the cost and the two results add up as they are shown."""
+"""Words of `minibot parity`: costs add up as they are shown, and each event has a name."""
 
 from __future__ import annotations
 
 import pytest
 
+from minibot.backtest.parity import summary_of
+from minibot.cli.diff import _event_words
 from minibot.cli.support.parity_words import cost_words
+from minibot.events.model import Event, RiskStanding
+from minibot.replay.rule_order import DerivedEvent
 
 CENT = 1_000_000
 
@@ -26,3 +30,12 @@ CENT = 1_000_000
 )
 def test_cost_is_the_difference_of_the_results_as_shown(night: int, rule: int, words: str) -> None:
     assert cost_words(night, rule, "USDT") == words
+
+
+def test_event_that_decides_nothing_is_named_by_its_type() -> None:
+    """A standing of the account has no decision to tell, but `parity` and `diff` name it."""
+    standing = RiskStanding(state="ACTIVE", tier=0, equity="100")
+    event = Event(0, "id", "risk_role", "run", "", standing)
+
+    assert summary_of(event) == "risk_state"
+    assert _event_words(DerivedEvent("risk_actions", 7, event, 0, 0)).endswith(" risk_state")
