@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -154,6 +154,16 @@ def run_cores(
     return book.result
 
 
+def require_bars(source: MarketSource, intervals: Collection[str]) -> None:
+    """Refuse a market whose bars do not make those of the intervals.
+
+    Raises:
+        ConfigError: An interval is not a multiple of a file's.
+    """
+    for one in _bars_in(source):
+        one.require(intervals)
+
+
 def _plots_of(cores: Mapping[str, Core]) -> Plots | None:
     """Return the store of the strategy's lines, filled from now on; None for another core."""
     core = cores[STRATEGY_ROLE]
@@ -186,8 +196,7 @@ class _Pass:
         )
         core = cores[STRATEGY_ROLE]
         if isinstance(core, StrategyCore):
-            for one in _bars_in(source):
-                one.require(core.chosen.needs.intervals)
+            require_bars(source, core.chosen.needs.intervals)
         is_shown_ticks = isinstance(core, StrategyCore) and not core.is_deaf_to_trades
         modelled = (MODELLED,) if is_shown_ticks and any(_bars_in(source)) else ()
         self.result.assumptions = (*source.assumptions, *modelled)

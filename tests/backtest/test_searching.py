@@ -314,6 +314,50 @@ def test_grid_keeps_points_that_are_refused_where_each_value_is_accepted_in_anot
         points_of(job, [parse_axis("strategy.ema_fast=5,60"), *axes[1:]])
 
 
+def test_value_that_the_source_alone_refuses_costs_no_other_row(job: Job) -> None:
+    """A source of minutes makes no seconds; where no point fits, the source refuses all."""
+    axes = [parse_axis("strategy.bar_interval=1m,1s"), parse_axis("strategy.rsi_period=7,14")]
+    built = job.changed('market.bar_intervals=["1s","1m","15m"]')
+
+    rows = run_sweep(built, points_of(built, axes), 1)
+
+    assert [row.stop for row in rows] == ["", "", "CONFIG_INVALID", "CONFIG_INVALID"]
+    assert all(row.figures for row in rows[:2])
+    (text,) = broken_lines(rows)
+    assert text.startswith("CONFIG_INVALID: strategy.bar_interval: 1s")
+    for other in (built.changed("strategy.bar_interval=1s"), job._replace(words=("klns:x",))):
+        with pytest.raises(ConfigError, match=r"cannot be combined into 1s|is not a source"):
+            run_sweep(other, points_of(other, axes[1:]), 1)
+
+
+def test_trial_that_the_source_alone_refuses_does_not_end_the_search(job: Job) -> None:
+    """The others go on; a profile whose own bars the source lacks is refused before the search."""
+    interval = parse_range("strategy.bar_interval=1m,1s", PROFILE)
+    built = job.changed('market.bar_intervals=["1s","1m","15m"]')
+
+    (found,) = walk_forward(
+        built, [interval], windows_of(built, 1, 1), figure="pnl", trials=8, jobs=1
+    )
+
+    assert {row.stop for row in found.trials} == {"", "CONFIG_INVALID"}
+    assert found.best.sets == ("strategy.bar_interval=1m",)
+
+
+def test_profile_whose_strategy_lacks_bars_is_refused_before_the_search(
+    job: Job, tmp_path: Path
+) -> None:
+    """Bars that the strategy names, and not its profile, are found missing at once."""
+    (tmp_path / "crosses.py").write_text(CROSSES.replace('"1m",', '"1m", "1s"'), encoding="utf-8")
+    own = job.changed(
+        "strategy.name=crosses",
+        f"strategy.folder={tmp_path}",
+        'market.bar_intervals=["1s","1m","15m"]',
+    )
+
+    with pytest.raises(ConfigError, match="cannot be combined into 1s"):
+        windows_of(own, 1, 1)
+
+
 @pytest.mark.process
 def test_sweep_rows_are_the_single_runs_in_the_order_of_the_grid(job: Job) -> None:
     """Each row's digest equals the run with the same `--set`, from two processes too."""

@@ -65,3 +65,19 @@ def run_job(job: Job, record: DecisionRecord | None = None) -> BacktestResult:
     from minibot.backtest.driver import run_backtest
 
     return run_backtest(job.open(), job.config, draws=job.draws, record=record)
+
+
+def sound_market(job: Job) -> MarketSource:
+    """Return the market of a job that `run_job` would take: its bars and feeds are all there.
+
+    Raises:
+        ConfigError: Its profile and its source do not fit, or the source's words are wrong.
+        Refusal: The source cannot be used.
+    """
+    from minibot.backtest.driver import require_bars
+    from minibot.backtest.sources.feeds import with_feeds
+    from minibot.strategies.selection import choose
+
+    market, config = job.open(), job.config
+    require_bars(with_feeds(market, config), choose(config.raw).needs.intervals)
+    return market

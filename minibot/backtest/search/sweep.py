@@ -18,7 +18,7 @@ from minibot.backtest.report.documents import ID_HEX, files_of
 from minibot.backtest.report.review import Review
 from minibot.backtest.report.statistics import KEY_FIGURES, Shown, figure_text
 from minibot.backtest.report.tables import BAND_KEYS
-from minibot.backtest.search.backtest_job import Job, run_job
+from minibot.backtest.search.backtest_job import Job, run_job, sound_market
 from minibot.engine.collector import spared_collector
 from minibot.engine.decision_record import DecisionRecord
 from minibot.engine.lockstep import fresh_cores
@@ -56,9 +56,9 @@ class Axis(NamedTuple):
 class Row:
     """One point of the grid: its settings and its results.
 
-    `stop` is a reason code if risk or a core stopped the backtest, or if its profile was refused;
-    else it is empty. With a core's stop or a refused profile, figures and digest are empty, and
-    `why` says what happened and where, for a person alone.
+    `stop` is a reason code if risk or a core stopped the backtest, or if its profile was refused,
+    by itself or by the source; else it is empty. With a core's stop or a refused profile, figures
+    and digest are empty, and `why` says what happened and where, for a person alone.
     """
 
     sets: tuple[str, ...]
@@ -179,13 +179,19 @@ def refusal_of(job: Job) -> ConfigError | None:
 def run_row(job: Job) -> Row:
     """Return the row of one backtest, even of one that is stopped, or whose profile is refused."""
     if (refused := refusal_of(job)) is not None:
-        return Row(job.sets, {}, "", CONFIG_INVALID, "; ".join(refused.violations))
+        return _refused_row(job, refused)
     with spared_collector():
         try:
             result = run_job(job, DecisionRecord(is_for_page=False))
+        except ConfigError as error:  # Only the source refuses it, as bars shorter than its own.
+            return _refused_row(job, error)
         except RunStop as error:
             return Row(job.sets, {}, "", error.reason_code, error.detail)
         return Row(job.sets, dict(Review.of(result).figures), result.digest, result.stop)
+
+
+def _refused_row(job: Job, error: ConfigError) -> Row:
+    return Row(job.sets, {}, "", CONFIG_INVALID, "; ".join(error.violations))
 
 
 def run_sweep(
@@ -201,13 +207,33 @@ def run_sweep(
         points: The points, from `points_of`.
         jobs: Number of processes to use.
         on_done: Called after each row.
+
+    Raises:
+        ConfigError: No point fits the source, as where the source's name is mistyped.
     """
+    _require_source(job, points)
     rows: list[Row] = []
     for row in in_parallel(run_row, [job.changed(*sets) for sets in points], jobs):
         # Settings that all rows share stand in the profile of the sweep.
         rows.append(replace(row, sets=row.sets[len(job.sets) :]))
         on_done(len(rows), len(points))
     return rows
+
+
+def _require_source(job: Job, points: Sequence[tuple[str, ...]]) -> None:
+    """Refuse a source that fits no point, with the first point's error; one that fits suffices."""
+    errors: list[ConfigError] = []
+    for changed in (job.changed(*sets) for sets in points):
+        if refusal_of(changed) is not None:
+            continue
+        try:
+            sound_market(changed)
+        except ConfigError as error:
+            errors.append(error)
+        else:
+            return
+    if errors:
+        raise errors[0]
 
 
 def ranked(rows: Sequence[Row], key: str) -> list[Row]:

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from minibot.backtest.report.documents import ID_HEX, files_of
 from minibot.backtest.report.statistics import KEY_FIGURES
-from minibot.backtest.search.backtest_job import Job
+from minibot.backtest.search.backtest_job import Job, sound_market
 from minibot.backtest.search.ranges import Range
 from minibot.backtest.search.sweep import Row, broken_lines, refusal_of, refuse_twice, run_row
 from minibot.backtest.sources.bars import BarSource
@@ -115,10 +115,11 @@ def windows_of(job: Job, count: int, train_ratio: int) -> list[Window]:
         train_ratio: Ratio of the searched stretch's length to the judged one's.
 
     Raises:
+        ConfigError: The profile and the market do not fit.
         Refusal: The market has no known end, its judged stretches would be shorter than a minute or
             than one bar, or one of its sources has nothing in a stretch.
     """
-    market = job.open()
+    market = sound_market(job)
     if market.end_ms is None:
         raise Refusal(
             f"{market.name}: does not know its end.", "Say from when to when: --timerange FROM-TO"
