@@ -796,6 +796,17 @@ def test_windows_judge_on_the_time_after_the_one_they_search_on(job: Job) -> Non
         windows_of(job, 500, 3)
 
 
+def test_windows_cut_no_bar_and_judge_the_last_one(job: Job) -> None:
+    """Five hours in seven parts are no whole minutes: each judged stretch still has all its own."""
+    windows = windows_of(job, 4, 3)
+
+    judged = [run_job(_judged(job, window)).inputs["beat"] for window in windows]
+
+    assert judged == [42, 42, 42, 42]
+    assert windows[-1].test.to_ms == START_MS + 300 * MINUTE_MS
+    assert windows[0].train.from_ms == START_MS + (300 - 7 * 42) * MINUTE_MS
+
+
 def test_window_in_which_a_pair_has_no_bars_is_refused_before_the_search(
     job: Job, tmp_path: Path
 ) -> None:

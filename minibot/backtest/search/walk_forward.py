@@ -108,6 +108,8 @@ def windows_of(job: Job, count: int, train_ratio: int) -> list[Window]:
     """Return windows of equal length, each later than the one before by one judged stretch.
 
     So judged stretches are adjacent, and searched stretches overlap if `train_ratio` is above 1.
+    Stretches are whole bars, as one that lies across a bound would be traded in neither; the last
+    stretch ends with the market, and what is left over lies before the first.
 
     Args:
         job: The backtest, whose market has to have a known end.
@@ -124,8 +126,11 @@ def windows_of(job: Job, count: int, train_ratio: int) -> list[Window]:
         raise Refusal(
             f"{market.name}: does not know its end.", "Say from when to when: --timerange FROM-TO"
         )
-    origin, length = market.origin_ms, market.end_ms - market.origin_ms
-    step = length // (train_ratio + count)
+    sources = market.sources if isinstance(market, Merged) else (market,)
+    bar_ms = max((one.interval_ms for one in sources if isinstance(one, BarSource)), default=1)
+    length = market.end_ms - market.origin_ms
+    step = length // (train_ratio + count) // bar_ms * bar_ms
+    first = market.end_ms - (train_ratio + count) * step
     if step < max(WINDOW_MS_MIN, market.interval_ms):
         raise Refusal(
             f"{market.name}: {length // 1000:,} s are too short for {count} windows.",
@@ -133,12 +138,12 @@ def windows_of(job: Job, count: int, train_ratio: int) -> list[Window]:
         )
     windows = [
         Window(
-            Span(origin + at * step, origin + (at + train_ratio) * step),
-            Span(origin + (at + train_ratio) * step, origin + (at + train_ratio + 1) * step),
+            Span(first + at * step, first + (at + train_ratio) * step),
+            Span(first + (at + train_ratio) * step, first + (at + train_ratio + 1) * step),
         )
         for at in range(count)
     ]
-    for source in market.sources if isinstance(market, Merged) else (market,):
+    for source in sources:
         _refuse_empty(source, windows)
     return windows
 
