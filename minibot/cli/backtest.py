@@ -90,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
     if done is not None:
         return done
     with spared_collector(is_last=True):
-        with unchanged(words):
+        with unchanged(words, config.raw):
             reviews, drawn = reviews_of(arguments, job._replace(draws=arguments.keep))
             for review in reviews.values():
                 review.result.assumptions = (*fitted, *review.result.assumptions)

@@ -105,7 +105,7 @@ def run(arguments: argparse.Namespace) -> int:
     judge_source(arguments, job)
     ranges = [parse_range(text, config.raw) for text in arguments.vary]
     judge(job, ranges)
-    with unchanged(words):
+    with unchanged(words, config.raw):
         windows = windows_of(job, arguments.windows, arguments.train)
         with progress_bar("walking forward") as show_progress:
             found = walk_forward(

@@ -11,14 +11,17 @@ import pytest
 from minibot.backtest.checks.lookahead import check_lookahead
 from minibot.backtest.checks.perturbation import CUT, Perturbation, perturbed
 from minibot.backtest.driver import run_backtest
-from minibot.backtest.search.backtest_job import Job
+from minibot.backtest.report.documents import document_of, files_behind, unchanged
+from minibot.backtest.report.kept_comparison import compare
+from minibot.backtest.report.review import Review
+from minibot.backtest.search.backtest_job import Job, run_job
 from minibot.backtest.sources.bars import BarSource
 from minibot.backtest.sources.feeds import with_feeds
 from minibot.backtest.sources.span import Part, Span
 from minibot.cli.support.checking import verdict_lines
 from minibot.engine.market_source import MarketSource
 from minibot.engine.run_result import BacktestResult
-from minibot.events.model import FeedValue, Fill, Signal
+from minibot.events.model import FeedValue, Fill, JsonObject, Signal
 from minibot.kernel.errors import ConfigError, Refusal
 from minibot.runtime.configuration.config import Config, config_with
 from tests.backtest.markets import MINUTE_MS, START_MS, bar_profile, series, walk, write_klines
@@ -122,6 +125,37 @@ def test_feed_that_nobody_reads_changes_no_decision(tmp_path: Path) -> None:
     assert traded(plain) == traded(fed)
     assert traded(plain)
     assert plain.closes == fed.closes  # The market's change, for the report.
+
+
+def test_backtests_of_two_files_of_a_feed_are_of_other_data(tmp_path: Path) -> None:
+    """A value that was corrected explains other decisions; without it, chance would seem to."""
+    config = profile(tmp_path)
+    words = (f"klines:{write_klines(tmp_path, BARS)}",)
+    mood = tmp_path / "mood.csv"
+
+    def document() -> JsonObject:
+        return document_of({"touch": Review.of(run_job(Job(words, config.raw)))}, words)
+
+    one, same = document(), document()
+    mood.write_text(mood.read_text().replace("-1.50", "1.50"))
+    other = document()
+
+    assert one == same
+    assert one["files"]["market.feeds.mood"].keys() == {"mood.csv"}
+    assert [compare(one, each)["same_data"] for each in (same, other)] == [True, False]
+    assert files_behind(["run:var/runs/1"], config.raw).keys() == {"run:var/runs/1"}
+
+
+def test_feed_that_changes_while_backtests_read_it_is_refused(tmp_path: Path) -> None:
+    """Each of several backtests reads the file again; they would be of different values."""
+    config = profile(tmp_path)
+    mood = tmp_path / "mood.csv"
+
+    with pytest.raises(Refusal, match=r"market\.feeds\.mood: changed"), unchanged([], config.raw):
+        mood.write_text(f"{mood.read_text()}{LINES[-1] + 1},2\n")
+
+    with unchanged(["run:var/runs/1"], config.raw):  # Its values are on record.
+        mood.unlink()
 
 
 def test_market_without_feeds_is_left_as_it_is() -> None:

@@ -9,12 +9,13 @@ their files and decisions.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from minibot.backtest.sources.source_words import RUN
 from minibot.events.model import JsonObject
 from minibot.exchanges.tapes.tape import DEMO_TAPE
 from minibot.kernel import canonical
@@ -22,6 +23,7 @@ from minibot.kernel.errors import Refusal
 from minibot.kernel.files import hash_file
 from minibot.report.figures import day
 from minibot.report.run_kind import read_seal
+from minibot.runtime.paths import resolve
 from minibot.simulator.sources.sources import find
 
 if TYPE_CHECKING:
@@ -47,7 +49,7 @@ def document_of(reviews: Mapping[str, Review], words: Iterable[str]) -> JsonObje
             {"name": name, "digest": each.result.digest, "figures": dict(each.figures)}
             for name, each in reviews.items()
         ],
-        "files": {word: files_of(word) for word in words},
+        "files": files_behind(words, review.result.config),
         "config": review.result.config,
     }
     return {"id": id_of(body), **body}
@@ -65,6 +67,23 @@ def id_of(body: JsonObject) -> str:
     span = "_".join(day(body[key]).replace("-", "") for key in ("from_ts", "to_ts"))
     digits = sha256(canonical.encode(named)).hexdigest()[:ID_HEX]
     return f"{body['profile']}_{span}_{digits}"
+
+
+def files_behind(words: Iterable[str], config: JsonObject) -> JsonObject:
+    """Return `files_of` by source word, and the same of a profile's feeds by their keys."""
+    given = list(words)
+    found = {word: files_of(word) for word in given}
+    for key, path in _feeds(given, config).items():
+        found[key] = {path.name: hash_file(path)[1]} if path.is_file() else {}
+    return found
+
+
+def _feeds(words: Sequence[str], config: JsonObject) -> dict[str, Path]:
+    """Return the file of each feed by its key; none if a recorded run brings the values itself."""
+    if any(word.startswith(f"{RUN}:") for word in words):
+        return {}
+    feeds: dict[str, str] = config["market"].get("feeds") or {}
+    return {f"market.feeds.{name}": resolve(path) for name, path in sorted(feeds.items())}
 
 
 def files_of(word: str) -> JsonObject:
@@ -88,31 +107,38 @@ def files_of(word: str) -> JsonObject:
 
 
 @contextmanager
-def unchanged(words: Iterable[str]) -> Iterator[None]:
-    """Refuse, at the end of a `with`, files behind source words that changed in it.
+def unchanged(words: Iterable[str], config: JsonObject) -> Iterator[None]:
+    """Refuse, at the end of a `with`, files of sources and feeds that changed in it.
 
     Compared backtests each read their files again, in separate processes.
 
     Raises:
         Refusal: A file changed, appeared or disappeared.
     """
-    before = {word: _stamps(word) for word in words}
+    given = list(words)
+    places = {word: _places(word) for word in given}
+    places |= {key: [path] for key, path in _feeds(given, config).items()}
+    before = {name: _stamps(paths) for name, paths in places.items()}
     yield
-    for word, stamps in before.items():
-        if _stamps(word) != stamps:
+    for name, stamps in before.items():
+        if _stamps(places[name]) != stamps:
             raise Refusal(
-                f"{word}: changed while it was read; its results are of different data.",
+                f"{name}: changed while it was read; its results are of different data.",
                 "Try again once nothing writes to it, such as a download.",
             )
 
 
-def _stamps(word: str) -> dict[Path, tuple[int, int, int]]:
-    """Return identity, size and time of change of each file behind a source word.
+def _places(word: str) -> list[Path]:
+    """Return the files and folders behind a source word.
 
     A synthetic market has none, nor has a run, whose lines never change.
     """
     kind, _, rest = word.partition(":")
-    paths = [] if kind in ("generator", "run") else [find(name) for name in rest.split(",")]
+    return [] if kind in ("generator", RUN) else [find(name) for name in rest.split(",")]
+
+
+def _stamps(paths: Iterable[Path]) -> dict[Path, tuple[int, int, int]]:
+    """Return identity, size and time of change of each file, also of those in folders."""
     files = [file for path in paths for file in (path, *path.rglob("*")) if file.is_file()]
     return {
         file: (stat.st_ino, stat.st_size, stat.st_mtime_ns)

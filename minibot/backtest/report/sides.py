@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, Final
 
 from minibot.backtest.report import ratios
@@ -21,6 +22,7 @@ from minibot.report.price_chart import Marked
 from minibot.report.records import RunRecord, facts_of, performance_of
 from minibot.report.run_facts import night_facts
 from minibot.report.trades import RoundTrip
+from minibot.runtime.paths import project_name, resolve
 
 SAME_NAMES: Final = (
     *("pnl", "fees", "equity_start", "equity", "realised_pnl", "drawdown_max", "wins", "losses"),
@@ -60,6 +62,11 @@ def run_document(record: RunRecord, facts: JsonObject | None = None) -> JsonObje
     facts = facts or facts_of(record) or {}
     word = (manifest.config.get("embedded") or {}).get("source")
     own = {record.run_id: record.seal.get("root", "")}
+    feeds: dict[str, str] = manifest.config["market"].get("feeds") or {}
+    told = {
+        f"market.feeds.{name}": {Path(path).name: manifest.pinned.get(_pinned_name(path), "")}
+        for name, path in feeds.items()
+    }
     return {
         "id": record.run_id,
         "kind": record.kind,
@@ -67,7 +74,7 @@ def run_document(record: RunRecord, facts: JsonObject | None = None) -> JsonObje
         "profile": manifest.profile,
         "quote_asset": manifest.config["portfolio"]["quote_asset"],
         "sources": [str(word) if word else ", ".join(manifest.hosts[:1])],
-        "files": {str(word): files_of(str(word))} if word else {record.run_id: own},
+        "files": {str(word): files_of(str(word)), **told} if word else {record.run_id: own},
         "root": record.seal.get("root"),
         "symbols": list(manifest.symbols),
         "from_ts": facts.get("from_ts", manifest.clock_origin_ms),
@@ -76,6 +83,10 @@ def run_document(record: RunRecord, facts: JsonObject | None = None) -> JsonObje
         "config": manifest.config,
         "figures": _figures(performance_of(record), facts.get("market")),
     }
+
+
+def _pinned_name(path: str) -> str:
+    return project_name(resolve(path).resolve())
 
 
 def run_side(record: RunRecord, night: Night) -> Side:

@@ -14,7 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from minibot.backtest.report.documents import ID_HEX, files_of
+from minibot.backtest.report.documents import ID_HEX, files_behind
 from minibot.backtest.report.review import Review
 from minibot.backtest.report.statistics import KEY_FIGURES, Shown, figure_text
 from minibot.backtest.report.tables import BAND_KEYS
@@ -259,7 +259,7 @@ def sweep_document(job: Job, axes: Sequence[Axis], rows: Sequence[Row], key: str
         "schema": SCHEMA,
         "v": 1,
         "sources": list(job.words),
-        "files": {word: files_of(word) for word in job.words},
+        "files": files_behind(job.words, job.config.raw),
         "span": [job.span.from_ms, job.span.to_ms],
         "axes": [{"key": axis.key, "values": list(axis.values)} for axis in axes],
         "sort_by": key,

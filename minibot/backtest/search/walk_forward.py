@@ -18,7 +18,7 @@ from decimal import Decimal
 from hashlib import sha256
 from typing import Any, Final
 
-from minibot.backtest.report.documents import ID_HEX, files_of
+from minibot.backtest.report.documents import ID_HEX, files_behind
 from minibot.backtest.report.statistics import KEY_FIGURES
 from minibot.backtest.search.backtest_job import Job, sound_market
 from minibot.backtest.search.ranges import Range
@@ -370,7 +370,7 @@ def optimise_document(
         "trials": trials,
         "seed": job.config.seed,
         "sources": list(job.words),
-        "files": {word: files_of(word) for word in job.words},
+        "files": files_behind(job.words, job.config.raw),
         "ranges": [{"key": each.key, "values": list(each.values)} for each in ranges],
         "windows": [each.to_json() for each in found],
         "config": job.config.raw,

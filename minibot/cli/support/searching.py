@@ -114,7 +114,7 @@ def sweep(arguments: argparse.Namespace, job: Job) -> int:
     if arguments.fills != ALL_FILLS and any(axis.key == KEY for axis in axes):
         raise ConfigError(f"--sweep and --fills: both name {KEY}.", ["allowed: one of the two"])
     points = points_of(job, axes)
-    with unchanged(job.words):
+    with unchanged(job.words, job.profile):
         with progress_bar(f"{counted(len(points), 'backtest')}") as show_progress:
             rows = run_sweep(job, points, arguments.jobs, show_progress)
         document = sweep_document(job, axes, rows, arguments.sort_by)
