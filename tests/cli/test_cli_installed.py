@@ -15,7 +15,7 @@ from tests.runs import PROJECT, clean_environ
 START = "import sys; sys.path[0] = sys.argv.pop(1); from minibot.__main__ import main; main()"
 TEXTS = ("*.md", "*.py", "*.toml", "*.yml")
 OUR_NAME = re.compile(r"""install ["'`]?minibot|["'`]minibot\[""")
-"""What tells pip to fetch `minibot` from an index, where the name is another program's."""
+"""Words by which pip fetches `minibot` from an index, where the name is another program's."""
 
 
 def installed(site: Path, cwd: Path, **environ: str) -> subprocess.CompletedProcess[str]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import socket as sockets
-import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -256,7 +256,12 @@ def test_unreachable_refuses_connections_and_comes_back_on_its_port(exchange: Ex
 def test_an_exchange_comes_back_though_its_port_was_taken_meanwhile() -> None:
     """Another program on the port at the end of `unreachable` delays the return, and is told of."""
     exchange = Exchange("generator:1", "--start", "now", speed="60")
-    exchange.fault("unreachable", ms=60_000)
+    process = exchange.process
+    assert process.stdin is not None
+    assert process.stderr is not None
+    told: list[str] = []
+    reader = Thread(target=told.extend, args=(process.stderr,), daemon=True)
+    reader.start()
 
     def is_reachable() -> bool:
         try:
@@ -264,19 +269,22 @@ def test_an_exchange_comes_back_though_its_port_was_taken_meanwhile() -> None:
         except requests.ConnectionError:
             return False
 
-    wait_until(lambda: not is_reachable(), "it is unreachable")
-    with sockets.socket() as other:
-        other.setsockopt(sockets.SOL_SOCKET, sockets.SO_REUSEADDR, 1)
-        other.bind(("127.0.0.1", exchange.ready["port"]))
-        other.listen()
-        time.sleep(1.5)  # The fault ends after one second of the machine.
-
     try:
+        exchange.fault("unreachable", ms=240_000)
+        wait_until(lambda: not is_reachable(), "it is unreachable")
+        with sockets.socket() as other:
+            other.setsockopt(sockets.SOL_SOCKET, sockets.SO_REUSEADDR, 1)
+            other.bind(("127.0.0.1", exchange.ready["port"]))
+            other.listen()
+            wait_until(lambda: told, "it tells that the port is taken")
         wait_until(is_reachable, "it is reachable again")
     finally:
         exchange.session.close()
-        _, told = exchange.process.communicate(timeout=DEADLINE_S)
-    assert told.count("not reachable again yet") == len(told.splitlines()) == 1, told
+        process.stdin.close()
+        process.wait(DEADLINE_S)
+        reader.join(DEADLINE_S)
+    (line,) = told
+    assert line.count("not reachable again yet") == 1
 
 
 def test_slow_answers_late_and_right(exchange: Exchange) -> None:
