@@ -34,6 +34,7 @@ from minibot.ai.isolation import Isolation
 from minibot.ai.jail import close_jail
 from minibot.ai.misbehaviour import Misbehaviour
 from minibot.ai.model_text import check_model_text, cut_behind_trees
+from minibot.ai.niceness import be_nice
 from minibot.ai.probes import prepare_probes
 from minibot.ai.trainer import Scorer, Trainer
 from minibot.ai.vector import FEATURES, FEATURES_VERSION
@@ -110,7 +111,7 @@ def _be_last(task: str) -> None:
     if sys.platform == "linux":
         with suppress(OSError), open("/proc/self/oom_score_adj", "wb") as score:
             score.write(b"%d" % OOM_SCORE)
-        os.nice(NICENESS[task])
+        be_nice(NICENESS[task])
         if task in ("train", "score"):
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 

@@ -10,8 +10,6 @@ is off, which is recorded.
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -20,6 +18,7 @@ from minibot.ai.frames import DRAFT_BYTES_MAX
 from minibot.ai.intake import Intake
 from minibot.ai.jailed_process import JailedProcess
 from minibot.ai.line_files import LineFiles
+from minibot.ai.niceness import be_nice
 from minibot.ai.nore_ai_worker_v1 import command
 from minibot.ai.service import AiService, Outcome
 from minibot.ai.settings import AiSettings, ai_settings
@@ -48,8 +47,7 @@ _SYNC_NS: Final = 1_000_000_000
 
 def main(context: RoleContext) -> int:
     """Run the clerk until it is drained or the run stops; return the exit code."""
-    if sys.platform != "win32":
-        os.nice(NICENESS)  # Advice waits for decisions.
+    be_nice(NICENESS)  # Advice waits for decisions.
     return AiRole(context).run()
 
 

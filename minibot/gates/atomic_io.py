@@ -53,6 +53,7 @@ ALLOWED = {
     "minibot/runtime/deployment/deploy.py": "the staging protocol: its own journal and files",
     "minibot/runtime/deployment/deployed.py": "the staging protocol",
     "minibot/runtime/deployment/staging.py": "the staging protocol",
+    "minibot/ai/niceness.py": "the kernel's file on the niceness of a session",
     "minibot/ai/nore_ai_worker_v1.py": "the null device in place of inherited descriptors",
     "minibot/ai/probes.py": "attempts inside the jail that have to fail",
     "minibot/ai/proof.py": "copies of a run into a lab, where there are no hard links",

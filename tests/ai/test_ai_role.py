@@ -19,6 +19,7 @@ from minibot.ai.activation import Activation
 from minibot.ai.collect import collect
 from minibot.ai.intake import HINT_FILE, Intake
 from minibot.ai.proof import prove
+from minibot.ai.role import NICENESS
 from minibot.ai.settings import ai_settings
 from minibot.events.model import Ack, Beat, ModelActive, Recommendation
 from minibot.kernel.errors import IntegrityError, Refusal, RunStop
@@ -534,7 +535,7 @@ def test_role_killed_and_started_again_takes_each_line_once(stage: Callable[...,
 @pytest.mark.row("N-113", "N-68")
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: niceness")
 def test_role_and_worker_stay_small(stage: Callable[..., Stage]) -> None:
-    """Clerk and worker with LightGBM loaded stay under 150 MB together."""
+    """Clerk and worker with LightGBM loaded stay under 150 MB together, and let others go first."""
     one = started(stage({"train": False}))
     paced(one, 40, 200, lambda: bool(one.events("recommendations")))
     assert one.process is not None
@@ -544,6 +545,8 @@ def test_role_and_worker_stay_small(stage: Callable[..., Stage]) -> None:
     assert "minibot.ai.nore_ai_worker_v1" in family[1].cmdline()
     assert sum(process.memory_info().rss for process in family) < 150 << 20
     assert family[1].nice() >= min(19, clerk.nice() + 10)
+    session = Path(f"/proc/{clerk.pid}/autogroup")
+    assert not session.exists() or session.read_text().split()[-1] == str(NICENESS)
 
 
 # --- finished runs ------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ import pytest
 from minibot.ai.drafts import Answer, Expected, Question
 from minibot.ai.frames import DRAFT_BYTES_MAX, RESULT_BYTES_MAX, LineSplitter, decode_frame
 from minibot.ai.jailed_process import JailedProcess
-from minibot.ai.nore_ai_worker_v1 import TASKS, command
+from minibot.ai.nore_ai_worker_v1 import NICENESS, TASKS, command
 from minibot.ai.recent import BARS_KEPT
 from minibot.ai.rows import BAR, Row, row_of
 from minibot.ai.service import AiService
@@ -224,6 +224,21 @@ def test_jailed_process_is_the_first_to_go_where_memory_runs_out(tmp_path: Path,
         child.kill()
 
     assert int(score) == 1000
+
+
+@pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="needs Linux: autogroup")
+@pytest.mark.parametrize("task", TASKS)
+def test_jailed_process_gives_way_to_other_sessions(tmp_path: Path, task: str) -> None:
+    """Niceness of a jailed process counts against the roles too, which are other sessions."""
+    argv = command(sys.executable, tmp_path / "ai", 256, task)
+    child = JailedProcess(argv, tmp_path / "ai" / "work", line_bytes_max=RESULT_BYTES_MAX)
+    try:
+        wait_until(lambda: child.receive(0.1) or child.has_ended, "its hello")
+        group = Path(f"/proc/{child.pid}/autogroup").read_text()
+    finally:
+        child.kill()
+
+    assert group.split()[-1] == str(NICENESS[task])
 
 
 @pytest.mark.row("N-101")
