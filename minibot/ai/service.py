@@ -87,6 +87,7 @@ class AiService:
         )
         self.model_id = BASELINE_ID
         self.model_note = ""
+        self._is_model_told = False  # To the worker, which has yet to answer.
         self._expected = Expected(frozenset({BASELINE_ID}), BASELINE_ID, settings.horizon_ms)
         self.keeper = WorkerSupervisor(
             settings.limits, start_worker, self._introduce, self._expected, machine_ns
@@ -243,6 +244,7 @@ class AiService:
         self.model_id = model_id if text is not None else BASELINE_ID
         # Answers under way may still name the former model; the worker's confirmation ends that.
         self._expect({*self._expected.model_ids, self.model_id})
+        self._is_model_told = True
         self.keeper.say({"t": "model", "id": self.model_id, "text": text})
 
     def _expect(self, model_ids: set[str]) -> None:
@@ -254,6 +256,7 @@ class AiService:
         """Send a ready worker its model, and the rows that it missed as its pipe has room."""
         settings = self.settings
         self._lose_signals()
+        self._is_model_told = False
         self._outgoing.clear()
         self._touches.clear()
         self.keeper.say(
@@ -310,8 +313,11 @@ class AiService:
 
     def _on_model_answer(self) -> None:
         answer, self.keeper.model_answer = self.keeper.model_answer, None
-        if answer is None or answer.get("id") != self.model_id:
+        if answer is None or not self._is_model_told:
+            return  # Unasked: ten a second would fill health with their reasons.
+        if answer.get("id") != self.model_id:
             return  # Of a model that another one has followed: answers under way may name both.
+        self._is_model_told = False
         if answer.get("ok") is not True:
             self.model_note = f"model {self.model_id} does not load: {str(answer.get('why'))[:200]}"
             self._notes.append(self.model_note)

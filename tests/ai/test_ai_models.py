@@ -658,6 +658,23 @@ def test_answer_about_a_model_that_another_has_followed_changes_nothing(root: Pa
     assert (clerk.model_id, clerk.model_note) == (two, "")
 
 
+def test_answer_about_a_model_that_nobody_told_it_changes_nothing(root: Path) -> None:
+    """A worker that speaks of its model unasked fills neither log nor health with new details."""
+    clerk = clerk_of(root, "nore-demo")
+    clerk.keeper.turn = Turn  # type: ignore[method-assign]
+    model_id = passed(root, 1)
+    clerk.use_model(model_id)
+    seen = []
+
+    for told in (model_id, BASELINE_ID):
+        for why in ("first", "second"):
+            clerk.keeper.model_answer = {"t": "model", "id": told, "ok": False, "why": why}
+            seen.append((clerk.turn(0).notes, clerk.model_note))
+
+    note = f"model {model_id} does not load: first"
+    assert seen == [([note], note), *[([], note)] * 3]
+
+
 @pytest.mark.parametrize("key", list(SETTINGS.asked()))
 def test_gate_compares_with_the_baseline_where_the_active_model_answers_another_question(
     root: Path, key: str
