@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from minibot.ai.row_ring import ChosenRows, Row, RowRing, in_order
-from minibot.ai.rows import Windows, row_of
+from minibot.ai.rows import DEPTH, Windows, row_of
 from minibot.ai.vector import FEATURES_VERSION
 from minibot.events.intervals import INTERVAL_MS
 from minibot.events.model import Bar, Event, Gap
@@ -179,7 +179,7 @@ class RowMaker:
         row = row_of(event.payload)
         if row is not None:
             self.windows.take(row)
-        if isinstance(event.payload, Gap):
+        if isinstance(event.payload, Gap) and DEPTH not in event.payload.stream:
             # Prices within the gap are unknown, so rows whose horizon spans it are not labelled.
             self._waiting.get(event.payload.symbol, deque()).clear()
         elif isinstance(event.payload, Bar) and event.payload.interval == self._bar_interval:

@@ -143,14 +143,15 @@ def test_row_of_a_short_horizon_is_labelled_after_half_of_it(after_ms: int, coun
     assert len(rows) == count
 
 
-def test_rows_across_a_gap_are_not_labelled() -> None:
-    """Rows across a gap get no label, because the missing prices are unknown."""
+@pytest.mark.parametrize(("stream", "count"), [("trade", 0), ("depth", 5)])
+def test_rows_across_a_gap_are_not_labelled(stream: str, count: int) -> None:
+    """Rows across a gap get no label, because prices are unknown; without a book they are known."""
     rows = maker()
     feed(rows, events(history(rising)) + events(market(0, 5, prices=rising)))
-    gap = Gap(SYMBOL, "trade", START_TS + 5000, START_TS + 9000, "disconnect")
+    gap = Gap(SYMBOL, stream, START_TS + 5000, START_TS + 9000, "disconnect")
     feed(rows, events(iter([[(gap, START_TS + 5000)]])))
     feed(rows, events(market(9, 16, prices=rising)))
-    assert len(rows) == 0
+    assert len(rows) == count
 
 
 @pytest.mark.parametrize(("stream", "imbalance"), [("depth", 0), ("trade", 800_000)])
