@@ -33,6 +33,8 @@ from minibot.kernel.errors import LockBusy
 
 _ROWS_PER_FRAME: Final = 256
 _SIGNALS_OPEN_MAX: Final = 64
+# Newer rows that wait behind those of a beginning worker, in frames; there are some ten a second.
+_FRAMES_BEHIND_MAX: Final = 1_000
 
 
 @dataclass(slots=True)
@@ -93,6 +95,7 @@ class AiService:
             settings.limits, start_worker, self._introduce, self._expected, machine_ns
         )
         self._missed: deque[list[Row]] = deque()  # Rows that a new worker has yet to get.
+        self._missed_max = _FRAMES_BEHIND_MAX
         self._outgoing: list[Row] = []
         self._touches: dict[str, Row] = {}
         self._asked_ts: dict[str, int] = {}
@@ -183,12 +186,16 @@ class AiService:
         while self._missed and self.keeper.offer(self._missed[0]):
             self._missed.popleft()
         if self._missed:
+            if len(self._missed) > self._missed_max:
+                self._open()
             return
         rows = [*self._outgoing, *self._touches.values()]
         self._outgoing.clear()
         self._touches.clear()
         for at in range(0, len(rows), _ROWS_PER_FRAME):
-            self.keeper.send(rows[at : at + _ROWS_PER_FRAME])
+            if not self.keeper.send(rows[at : at + _ROWS_PER_FRAME]):
+                self._open()  # Without a bar its indicators would be wrong for long.
+                return
 
     def _fresh(self, beat: Beat) -> list[str]:
         """Return the symbols with fresh data."""
@@ -219,9 +226,9 @@ class AiService:
         self._signals.clear()
 
     def _ask(self, symbol: str, event: Event, now: int, signal_id: str = "") -> bool:
+        self._flush()
         if self.keeper.state != READY or self._missed:
             return False  # Half of its bars would be no base for an answer.
-        self._flush()
         self._question_number += 1
         return self.keeper.ask(
             Question(self._question_number, symbol, self._tick_seq, event.id, now, signal_id)
@@ -254,11 +261,24 @@ class AiService:
 
     def _introduce(self) -> None:
         """Send a ready worker its model, and the rows that it missed as its pipe has room."""
-        settings = self.settings
         self._lose_signals()
         self._is_model_told = False
+        self._open()
+        self._flush()
+        if self.model_id != BASELINE_ID:
+            self.use_model(self.model_id)
+        if self.settings.misbehave:
+            self.keeper.say({"t": "misbehave", "how": self.settings.misbehave})
+
+    def _open(self) -> None:
+        """Let the worker begin with empty windows, and fill them as its pipe has room."""
+        settings = self.settings
         self._outgoing.clear()
         self._touches.clear()
+        rows = self.recent.rows()
+        starts = range(0, len(rows), _ROWS_PER_FRAME)
+        self._missed = deque(rows[at : at + _ROWS_PER_FRAME] for at in starts)
+        self._missed_max = len(self._missed) + _FRAMES_BEHIND_MAX
         self.keeper.say(
             {
                 "t": "open",
@@ -268,14 +288,6 @@ class AiService:
                 "horizon_ms": settings.horizon_ms,
             }
         )
-        rows = self.recent.rows()
-        starts = range(0, len(rows), _ROWS_PER_FRAME)
-        self._missed = deque(rows[at : at + _ROWS_PER_FRAME] for at in starts)
-        self._flush()
-        if self.model_id != BASELINE_ID:
-            self.use_model(self.model_id)
-        if settings.misbehave:
-            self.keeper.say({"t": "misbehave", "how": settings.misbehave})
 
     # --- answers out --------------------------------------------------------------------------
 

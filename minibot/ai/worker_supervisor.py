@@ -130,12 +130,15 @@ class WorkerSupervisor:
 
     # --- to the worker ------------------------------------------------------------------------
 
-    def send(self, rows: list[Row]) -> None:
-        """Send market rows; they are dropped, and counted, when the worker does not keep up."""
-        if self.state != READY or self._child is None or not rows:
-            return
-        if not self._child.send({"t": "rows", "rows": rows}, may_drop=True):
-            self.counters["ai_rows_dropped"] += len(rows)
+    def send(self, rows: list[Row]) -> bool:
+        """Send market rows; False when the worker did not keep up: they are dropped, and counted.
+
+        Without a ready worker there is nothing to keep up with.
+        """
+        if self.state != READY or self._child is None or not rows or self.offer(rows):
+            return True
+        self.counters["ai_rows_dropped"] += len(rows)
+        return False
 
     def offer(self, rows: list[Row]) -> bool:
         """Send market rows if there is room for them; return whether they were sent."""

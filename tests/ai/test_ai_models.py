@@ -53,7 +53,7 @@ from minibot.kernel.files import read_hashed, write_hashed
 from minibot.runtime.configuration.config import load_config
 from minibot.runtime.paths import PROJECT, Var
 from tests.ai.ai_rows import RUN_ID, dataset, model_text
-from tests.ai.ai_stage import LEVEL_HERE
+from tests.ai.ai_stage import LEVEL_HERE, bar
 from tests.manifests import made_manifest
 from tests.waiting import DEADLINE_S
 
@@ -656,6 +656,25 @@ def test_answer_about_a_model_that_another_has_followed_changes_nothing(root: Pa
 
     assert expected == [{one, two, BASELINE_ID}, {two, BASELINE_ID}]
     assert (clerk.model_id, clerk.model_note) == (two, "")
+
+
+def test_worker_that_never_catches_up_begins_again_instead_of_owing_ever_more(root: Path) -> None:
+    """Rows of a slow worker are bounded: after a thousand frames it begins with the recent ones."""
+    clerk = clerk_of(root, "nore-demo")
+    clerk.keeper.state = READY
+    clerk.keeper.turn = Turn  # type: ignore[method-assign]
+    clerk.keeper.send = clerk.keeper.offer = lambda rows: False  # type: ignore[method-assign]
+    said: list[str] = []
+    clerk.keeper.say = lambda frame: said.append(frame["t"])  # type: ignore[method-assign]
+    begun = []
+
+    for at in range(1_010):
+        event = Event(at, f"{at}", "market_role", RUN_ID, "0" * 64, bar("1s", 60_000.0, at))
+        clerk.take(TICKS, at, event, at)
+        clerk.turn(at)
+        begun.append(said.count("open"))
+
+    assert (begun[0], begun[990], begun[-1]) == (1, 1, 2)
 
 
 def test_answer_about_a_model_that_nobody_told_it_changes_nothing(root: Path) -> None:

@@ -16,10 +16,12 @@ from minibot.ai.drafts import Answer, Expected, Question
 from minibot.ai.frames import DRAFT_BYTES_MAX, RESULT_BYTES_MAX, LineSplitter, decode_frame
 from minibot.ai.jailed_process import JailedProcess
 from minibot.ai.nore_ai_worker_v1 import NICENESS, TASKS, command
+from minibot.ai.probabilities import millionths_text
 from minibot.ai.recent import BARS_KEPT
 from minibot.ai.rows import BAR, Row, row_of
 from minibot.ai.service import AiService
 from minibot.ai.settings import ai_settings
+from minibot.ai.vector import FEATURES
 from minibot.ai.worker_supervisor import (
     OFF,
     READY,
@@ -28,7 +30,7 @@ from minibot.ai.worker_supervisor import (
     WorkerLimits,
     WorkerSupervisor,
 )
-from minibot.events.model import Beat, Event
+from minibot.events.model import Beat, Event, Payload
 from minibot.events.names import TICKS
 from minibot.runtime.configuration.config import load_config
 from minibot.runtime.paths import PROJECT
@@ -38,6 +40,7 @@ from tests.waiting import DEADLINE_S, wait_until
 
 pytestmark = pytest.mark.process
 
+RETURN_15 = FEATURES.index("return_15_bps")
 BASELINE = Expected(frozenset({"baseline-v1"}), "baseline-v1", 60_000)
 
 
@@ -417,6 +420,51 @@ def test_worker_of_a_large_universe_is_introduced_as_its_pipe_has_room(tmp_path:
     assert published == [SYMBOL]
     assert clerk.keeper.counters["ai_rows_dropped"] == 0
     assert {row[1] for row in clerk.recent.rows()} == set(settings.symbols)
+
+
+def test_worker_that_lost_bars_answers_with_all_of_them_again(tmp_path: Path) -> None:
+    """Bars that found no room come again before the next question, whose answer needs them all."""
+    config = load_config(PROJECT / "config" / "nore-demo.v1.json", [], {}).raw
+    config = {**config, "ai": {**config["ai"], "isolation_min": {sys.platform: LEVEL_HERE}}}
+    settings = ai_settings(config, run_id=RUN_ID, root=tmp_path / "ai", symbols=(SYMBOL,))
+
+    def start_child() -> JailedProcess:
+        return JailedProcess(
+            command(sys.executable, settings.root, 256, "infer"),
+            settings.root / "work",
+            line_bytes_max=DRAFT_BYTES_MAX,
+            buffer_bytes_max=1 << 16,
+        )
+
+    clerk = AiService(settings, start_child, time.monotonic_ns)
+    seconds = market(0, 10_000, prices=lambda second: 60_000.0 + second * second % 97)
+    wanted: dict[int, str] = {}
+    found: dict[int, str] = {}
+
+    def feed(batch: list[tuple[Payload, int]]) -> int:
+        """Take a second of the market, and a turn; return its time."""
+        for payload, ts in batch:
+            clerk.take(TICKS, ts, Event(ts, f"{ts}", "market_role", RUN_ID, "0" * 64, payload), ts)
+        vector = clerk.rows.windows.by_symbol[SYMBOL].vector()
+        wanted[ts] = "" if vector is None else millionths_text(vector[RETURN_15])
+        for answer, question in clerk.turn(ts).publish:
+            found[question.tick_seq] = dict(answer.top_features or ())["return_15_bps"]
+        return ts
+
+    clerk.keeper.start()
+    wait_until(lambda: clerk.turn(START_TS) and clerk.keeper.state in (READY, OFF), "ready")
+    for batch in history(lambda second: 60_000.0 + second):
+        feed(batch)
+    worker = psutil.Process(clerk.keeper.pid)
+    worker.suspend()
+    while not clerk.keeper.counters["ai_rows_dropped"]:
+        lost_ts = feed(next(seconds))
+    worker.resume()
+    wait_until(lambda: feed(next(seconds)) and max(found, default=0) > lost_ts, "an answer")
+    clerk.end(START_TS)
+
+    assert found == {ts: wanted[ts] for ts in found}
+    assert clerk.keeper.restarts == 0
 
 
 def test_questions_are_bounded_by_rate_and_by_what_is_open(bench: Callable[..., Bench]) -> None:
