@@ -46,6 +46,13 @@ TASKS: Final = ("infer", "train", "score", "probe")
 # After the trading roles; trainer and scorer only get otherwise idle CPU time.
 NICENESS: Final = {"infer": 10, "train": 19, "score": 19, "probe": 10}
 
+# `-I` hides the tree of the run too: an older install, or none, would be found in its place.
+_BEGIN: Final = (
+    "import runpy, sys; tree, module = sys.argv[1:3]; del sys.argv[1:3]; "
+    "sys.path.insert(0, tree); import minibot; del sys.path[0]; "
+    "runpy.run_module(module, run_name='__main__', alter_sys=True)"
+)
+
 # Where memory runs out, the kernel ends the process with the highest score: this one, and no role.
 OOM_SCORE: Final = 1000
 
@@ -56,12 +63,14 @@ def command(
     """Return the command line of a sandboxed process, the same at every start of a run.
 
     `-I` keeps the working folder and the user's packages out of the import path, `-B` writes no
-    byte code. Under a code list the process begins with `listed.py` and shares the private folder
-    of the run: it reads and writes byte code there before the sandbox closes.
+    byte code; minibot itself comes from this tree, wherever else it is installed. Under a code list
+    the process begins with `listed.py` and shares the private folder of the run: it reads and
+    writes byte code there before the sandbox closes.
     """
     module = "minibot.ai.nore_ai_worker_v1"
     if private is None:
-        start = ["-I", "-B", "-X", "utf8", "-m", module]
+        tree = str(Path(__file__).resolve().parents[2])
+        start = ["-I", "-B", "-X", "utf8", "-c", _BEGIN, tree, module]
     else:
         from minibot.listed import flags  # Only the parent needs it, not the sandboxed process.
 

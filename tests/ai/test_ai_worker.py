@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import sysconfig
 import time
+import venv
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -206,12 +208,37 @@ def test_worker_of_a_task_is_this_deliverable_and_says_that_it_is_jailed(
 
     assert isinstance(said, list), child.last_words
     hello = decode_frame(said[0])
-    assert running[running.index("-m") + 1] == "minibot.ai.nore_ai_worker_v1"
+    assert "minibot.ai.nore_ai_worker_v1" in running
     assert "-I" in running
     assert (project / "minibot/ai/nore_ai_worker_v1.py").is_file()
     assert hello["isolation"]["level"] == LEVEL_HERE
     assert hello["leaks"]["variables"] == []
     assert set(hello["rooms"]).isdisjoint({"execution", "risk", "strategies", "exchanges"})
+
+
+def test_worker_is_that_of_this_tree_whatever_minibot_is_installed(tmp_path: Path) -> None:
+    """An environment with another minibot, such as a former install, still runs this worker."""
+    venv.create(tmp_path / "env", symlinks=sys.platform != "win32")
+    base = tmp_path / "env"
+    python = base / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+    site = Path(sysconfig.get_path("purelib", "venv", {"base": str(base)}))
+    (site / "minibot").mkdir()
+    (site / "minibot" / "__init__.py").write_text("raise SystemExit('another minibot')\n")
+    # A folder that a path file adds has its own path files ignored, such as that of this tree.
+    (site / "packages.pth").write_text(sysconfig.get_path("purelib") + "\n")
+
+    child = JailedProcess(
+        command(str(python), tmp_path / "ai", 256, "infer"),
+        tmp_path / "ai" / "work",
+        line_bytes_max=RESULT_BYTES_MAX,
+    )
+    try:
+        said = wait_until(lambda: child.receive(0.1) or child.has_ended, "its hello")
+    finally:
+        child.kill()
+
+    assert isinstance(said, list), child.last_words
+    assert decode_frame(said[0])["isolation"]["level"] == LEVEL_HERE
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: oom_score_adj")
