@@ -30,7 +30,7 @@ from minibot.ai.jailed_process import JailedProcess
 from minibot.ai.nore_ai_worker_v1 import command
 from minibot.ai.probabilities import Answers, Probabilities
 from minibot.ai.row_ring import Row
-from minibot.ai.snapshots import ASKED, Snapshot, SnapshotRefused
+from minibot.ai.snapshots import ASKED, Snapshot, SnapshotRefused, model_id_of
 from minibot.ai.trainer import ROWS_MAX
 from minibot.runtime.interpreter import private_folder, program
 
@@ -167,7 +167,10 @@ def train_snapshot(
         )
         verdict = judge_snapshot(activation, tasks, model_id, train, holdout)
     except SnapshotRefused as error:
-        raise TrainingFailed(f"{MODEL_DAMAGED}: {error}") from error
+        # The same rows give the same text, and so the same folder, again and again.
+        folder = activation.snapshots.folder(model_id_of(text))
+        remedy = (f"Remove {folder}, then train again.",) if folder.exists() else ()
+        raise TrainingFailed(f"{MODEL_DAMAGED}: {error}", *remedy) from error
     return Trained(model_id, pack, verdict)
 
 

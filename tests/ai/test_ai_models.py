@@ -222,6 +222,21 @@ def test_scoring_that_did_not_take_place_leaves_the_verdict(root: Path) -> None:
     assert activation.snapshots.verdict(unjudged) is None
 
 
+def test_training_that_meets_a_damaged_snapshot_of_its_text_names_the_folder(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same rows meet the same damage each time; the refusal says what to remove."""
+    text = model_text()
+    monkeypatch.setattr(Tasks, "train", lambda *_: text)
+    folder = root / "snapshots" / passed(root, 1)
+    (folder / "model.txt").write_text(f"{text}x")
+
+    with pytest.raises(TrainingFailed, match="sha256 does not fit") as caught:
+        train(root, dataset(1))
+
+    assert caught.value.remedy == f"Remove {folder}, then train again."
+
+
 class Scoring(Tasks):
     """Tasks whose scorings of a model text give set probabilities."""
 
