@@ -205,7 +205,8 @@ class AiService:
         return [symbol for symbol, ms in ages.items() if ms is not None and ms <= stale_ms]
 
     def _ask_when_due(self, fresh: list[str], event: Event, now: int) -> None:
-        for symbol in fresh:
+        # Questions have a rate: in a large universe the symbols that waited longest come first.
+        for symbol in sorted(fresh, key=lambda symbol: self._asked_ts.get(symbol, 0)):
             asked_ts = self._asked_ts.get(symbol)
             if asked_ts is not None and now - asked_ts < self.settings.interval_ms:
                 continue

@@ -20,6 +20,7 @@ from minibot.ai.activation import LOCK_FILE, Activation, Active
 from minibot.ai.baseline import BASELINE_ID
 from minibot.ai.booster import LightGbm
 from minibot.ai.dataset import Dataset
+from minibot.ai.drafts import Question
 from minibot.ai.gate import (
     MODEL_DAMAGED,
     MODEL_WORSE,
@@ -46,14 +47,14 @@ from minibot.ai.training import (
 )
 from minibot.ai.vector import FEATURES, SCALE
 from minibot.ai.worker_supervisor import OFF, READY, Turn
-from minibot.events.model import Event, MarketTick, Payload, Signal
+from minibot.events.model import Beat, Event, MarketTick, Payload, Signal
 from minibot.events.names import SIGNALS, TICKS
 from minibot.kernel.errors import IntegrityError, Refusal
 from minibot.kernel.files import read_hashed, write_hashed
 from minibot.runtime.configuration.config import load_config
 from minibot.runtime.paths import PROJECT, Var
 from tests.ai.ai_rows import RUN_ID, dataset, model_text
-from tests.ai.ai_stage import LEVEL_HERE, bar
+from tests.ai.ai_stage import LEVEL_HERE, START_TS, bar
 from tests.manifests import made_manifest
 from tests.waiting import DEADLINE_S
 
@@ -671,6 +672,31 @@ def test_answer_about_a_model_that_another_has_followed_changes_nothing(root: Pa
 
     assert expected == [{one, two, BASELINE_ID}, {two, BASELINE_ID}]
     assert (clerk.model_id, clerk.model_note) == (two, "")
+
+
+def test_symbols_beyond_the_rate_of_questions_take_turns(root: Path) -> None:
+    """With more symbols than questions in an interval each symbol is asked about, only later."""
+    symbols = tuple(f"P{number:02}USDT" for number in range(15))
+    config = load_config(PROJECT / "config" / "nore-demo.v1.json", [], {}).raw
+    settings_ = ai_settings(config, run_id=RUN_ID, root=root, symbols=symbols)
+    unused: Any = None
+    clerk = AiService(settings_, unused, lambda: 0)
+    clerk.keeper.state = READY
+    asked: list[str] = []
+    per_second = 2  # Ten in the interval of five seconds.
+
+    def ask(question: Question) -> bool:
+        is_asked = len(asked) < (second + 1) * per_second
+        asked.extend([question.symbol] * is_asked)
+        return is_asked
+
+    clerk.keeper.ask = ask  # type: ignore[method-assign]
+    for second in range(8):
+        ts = START_TS + second * 1000
+        beat = Beat(second + 1, dict.fromkeys(symbols, 0))
+        clerk.take(TICKS, ts, Event(ts, f"{ts}", "market_role", RUN_ID, "0" * 64, beat), ts)
+
+    assert asked == [*symbols, symbols[0]]
 
 
 def test_worker_that_never_catches_up_begins_again_instead_of_owing_ever_more(root: Path) -> None:
