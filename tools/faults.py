@@ -11,9 +11,9 @@ and with which outcome, beside the row that it proves:
     @pytest.mark.fault("F06", by="strace: fdatasync gives EIO once", ends="STOP(IO_FSYNC)")
 
 Nothing is run: marks are read from the source. A stated outcome has to stand in the page, and a
-reason code in the test as well. Every code of the page has to be reached by some test. F01 to F61
-(queues, cursors, locks, the disk) must each have a test. The others are listed with the tests whose
-row marks name them, the drills of `minibot gate chaos`, or nothing.
+reason code in the test as well. F01 to F61 (queues, cursors, locks, the disk) must each have a
+test, and some test has to reach every code that the page promises for them. The others are listed
+with the tests whose row marks name them, the drills of `minibot gate chaos`, or nothing.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ import stat
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -29,6 +30,7 @@ LIVE = "/api/v1/live"
 HALT = "/api/v1/act/halt"
 KILL = "/api/v1/act/kill"
 ORDER = {"content_type": "application/json"}
+MARKUP = re.compile(r"(inner|outer|Adjacent|set)HTML|document\.write|DOMParser|\beval\(|Function\(")
 FAULT = frozenset({"loc", "msg", "type"})
 POLICY = ("default-src 'none'", "script-src 'self'", "frame-ancestors 'none'", "base-uri 'none'")
 
@@ -48,7 +50,7 @@ def basic(password: str) -> str:
 # --- ways in ----------------------------------------------------------------------------------
 
 
-@pytest.mark.row("D-14")
+@pytest.mark.row("D-14", "F150")
 @pytest.mark.parametrize("path", [LIVE, "/metrics", "/api/v1/openapi.json", "/api/v1/stream"])
 def test_no_figure_is_told_without_token(page: Served, path: str) -> None:
     """No figure of the run is told to another program on this machine."""
@@ -59,6 +61,7 @@ def test_no_figure_is_told_without_token(page: Served, path: str) -> None:
     assert "bearer" in answer.headers["www-authenticate"].lower()
 
 
+@pytest.mark.row("F150")
 @pytest.mark.parametrize(
     "value",
     [
@@ -176,7 +179,7 @@ def test_token_code_and_address_are_readable_by_their_owner_alone(page: Served) 
 # --- other sites ------------------------------------------------------------------------------
 
 
-@pytest.mark.row("D-14")
+@pytest.mark.row("D-14", "F150", "F152")
 @pytest.mark.parametrize(
     "host", ["evil.example", "127.0.0.1", "127.0.0.1:1", "localhost.evil.example:{port}", ""]
 )
@@ -188,6 +191,7 @@ def test_foreign_host_is_refused(page: Served, host: str) -> None:
     assert page.ask(LIVE, authorization=value, host=named).status == 403
 
 
+@pytest.mark.row("F151")
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://127.0.0.1:1"])
 def test_foreign_origin_is_refused(page: Served, origin: str) -> None:
     """A page of another site acts and reads nothing, even with the cookie."""
@@ -198,6 +202,7 @@ def test_foreign_origin_is_refused(page: Served, origin: str) -> None:
     assert page.asked() == []
 
 
+@pytest.mark.row("F151")
 def test_form_without_the_pages_header_acts_not(page: Served) -> None:
     """A form of another site can send a cookie, but no header of its own."""
     cookie = page.log_in()
@@ -227,6 +232,7 @@ def test_no_file_beside_the_pages_own_is_served(page: Served, name: str) -> None
         assert b"import" not in answer.body
 
 
+@pytest.mark.row("F154")
 def test_body_beyond_the_limit_is_refused_unread(page: Served) -> None:
     """A length that is too large or untold: refused before anything is kept."""
     token = f"Bearer {page.token}"
@@ -243,6 +249,7 @@ def test_body_beyond_the_limit_is_refused_unread(page: Served) -> None:
     assert page.asked() == []
 
 
+@pytest.mark.row("F154")
 @pytest.mark.parametrize(
     "body",
     [
@@ -257,6 +264,14 @@ def test_order_of_another_form_is_refused(page: Served, body: object) -> None:
 
     assert answer.status == 422
     assert {frozenset(each) for each in answer.document["detail"]} == {FAULT}
+    assert page.asked() == []
+
+
+@pytest.mark.row("F151")
+def test_read_request_acts_on_nothing(page: Served) -> None:
+    """A link of another site sends a GET: it halts and kills nothing, even with the cookie."""
+    for path in (HALT, KILL):
+        assert page.ask(path, cookie=page.log_in(), x_minibot="page").status == 405
     assert page.asked() == []
 
 
@@ -308,7 +323,7 @@ def test_page_is_read_by_keyboard_and_by_screen_readers(page: Served) -> None:
 # --- every answer -----------------------------------------------------------------------------
 
 
-@pytest.mark.row("D-14")
+@pytest.mark.row("D-14", "F153")
 def test_every_answer_has_the_strict_policy_and_none_the_token(
     page: Served, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -340,6 +355,18 @@ def test_every_answer_has_the_strict_policy_and_none_the_token(
     assert token.encode() not in address
 
 
+@pytest.mark.row("F153")
+def test_scripts_of_the_page_write_no_markup(project: Path) -> None:
+    """A text of an event becomes text: no script of ours reads markup or code from a string."""
+    folder = project / "minibot" / "ops" / "web" / "assets"
+    scripts = [path for path in folder.glob("*.js") if path.name != "lightweight-charts.js"]
+    found = [path.name for path in scripts if MARKUP.search(path.read_text(encoding="utf-8"))]
+
+    assert len(scripts) > 1
+    assert found == []
+
+
+@pytest.mark.row("F154")
 def test_bytes_that_are_no_request_are_answered_with_the_same_headers(page: Served) -> None:
     """A broken client gets a plain 400, and nothing is written to the log."""
     with page.connect() as connection:
@@ -353,6 +380,7 @@ def test_bytes_that_are_no_request_are_answered_with_the_same_headers(page: Serv
 # --- slow clients, a taken port ---------------------------------------------------------------
 
 
+@pytest.mark.row("F154")
 def test_slow_client_loses_its_connection(page: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """Half a request is waited for a bounded time, also behind a whole one."""
     monkeypatch.setattr("minibot.ops.web.bounded_http.REQUEST_S", 0.05)
@@ -369,6 +397,7 @@ def test_slow_client_loses_its_connection(page: Served, monkeypatch: pytest.Monk
         assert data.count(b"HTTP/1.1 200") == bool(first)
 
 
+@pytest.mark.row("F154")
 def test_reader_that_stops_reading_loses_its_connection(
     page: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -391,6 +420,7 @@ def test_reader_that_stops_reading_loses_its_connection(
     assert page.ask("/session").status == 200
 
 
+@pytest.mark.row("F154")
 def test_thousand_slow_clients_hold_a_bounded_number_of_connections(page: Served) -> None:
     """Further ones are closed at once; when they go, the page answers again."""
     slow = []
