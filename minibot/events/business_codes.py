@@ -756,7 +756,7 @@ LATE_FILL: Final = _business(
 )
 NO_LIQUIDITY: Final = _business(
     "no_liquidity",
-    "Nothing was displayed at the touch to trade against.",
+    "Nothing was displayed at the touch; no build writes it: such an order waits or expires.",
     "Nothing to do.",
 )
 UNFILLED_IOC: Final = _business(

@@ -307,7 +307,7 @@ STRATEGY_ERROR: Final = _stop(
 
 AI_ISOLATION_BREACH: Final = _stop(
     "AI_ISOLATION_BREACH",
-    "The AI reached, or tried to produce, something that is forbidden to it.",
+    "The AI sent a draft of a type that is forbidden to it.",
     "Treat model files as hostile; keep the run and run `minibot gate ai_isolation`.",
 )
 AI_ISOLATION_UNAVAILABLE: Final = _stop(
@@ -325,12 +325,12 @@ CONFIG_INVALID: Final = _stop(
 )
 CONFIG_PATH_ESCAPE: Final = _stop(
     "CONFIG_PATH_ESCAPE",
-    "A path in the configuration leads out of where it must stay.",
+    "A path in the configuration leads out of where it must stay; only starts are refused for it.",
     "Give a plain relative path without `..`, device names or foreign characters.",
 )
 SECRET_IN_OUTPUT: Final = _stop(
     "SECRET_IN_OUTPUT",
-    "A secret was about to appear in an event, a log or an output.",
+    "A secret was about to appear in an output; no build raises it: known secrets are masked.",
     "Replace the secret and report where it appeared.",
 )
 
@@ -348,7 +348,7 @@ SOURCE_ENDED: Final = _end(
 )
 COMPLETED: Final = _end(
     "COMPLETED",
-    "The run did all that it was started for.",
+    "The run did all that it was started for; no build writes it, but `DURATION_REACHED`.",
     "Nothing to do; read the report.",
 )
 OPERATOR: Final = _end(

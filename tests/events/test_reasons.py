@@ -50,6 +50,20 @@ def test_reasons_each_have_one_sentence_of_meaning_and_one_of_remedy() -> None:
             assert re.fullmatch(r"[A-Z][^|\n]{8,160}\.", sentence), (reason.code, sentence)
 
 
+def test_reasons_that_no_code_raises_say_so() -> None:
+    """Each code is used outside of its list, or its meaning says that no build raises it."""
+    lists = {"business_codes.py", "stop_codes.py", "codes.py", "reasons.py"}
+    sources = [
+        re.sub(r"^from .* import (\([^)]*\)|.*)$", "", path.read_text(encoding="utf-8"), flags=re.M)
+        for path in (PROJECT / "minibot").rglob("*.py")
+        if path.name not in lists
+    ]
+    words = {word for source in sources for word in re.findall(r"\b[A-Z][A-Z_]+\b", source)}
+    unraised = {code for code in REASONS if code.upper() not in words}
+
+    assert unraised == {code for code in REASONS if "no build" in REASONS[code].meaning}
+
+
 def test_reasons_defined_twice_are_refused() -> None:
     """A code defined twice is refused."""
     with pytest.raises(ValueError, match="QUEUE_CORRUPT"):
