@@ -238,8 +238,8 @@ class StrategySection:
     name: Annotated[
         str,
         NAME_OF_CODE,
-        "Which strategy decides: nore_strategy_v1, ema_cross, rsi_band, or NAME for the file "
-        "NAME.py in strategy.folder.",
+        "Which strategy decides: a shipped one, such as nore_strategy_v1 or ema_cross, or NAME for "
+        "the file NAME.py in strategy.folder.",
     ]
     folder: Annotated[
         str,

@@ -232,7 +232,7 @@ WATCHDOG_LOST: Final = _stop(
 )
 CONSUMER_LAG: Final = _stop(
     "CONSUMER_LAG",
-    "A reader fell too far behind its queue, or a sync took too long.",
+    "A reader fell too far behind its queue, or a disk call took too long.",
     "Use a faster disk or fewer symbols; see backlog and sync times in the metrics.",
 )
 INVARIANT_BROKEN: Final = _stop(

@@ -319,7 +319,7 @@ class Queues:
     sync_ms_max: Annotated[
         int,
         whole(1000, 120_000),
-        "Longest sync before the run stops, or the AI is switched off.",
+        "Longest disk call before the run stops, or the AI is switched off.",
     ]
     line_bytes_max: Annotated[
         int,
