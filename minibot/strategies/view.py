@@ -63,8 +63,8 @@ class View:
         is_ending: Whether the run is ending, so that risk allows no more purchases.
         is_halted: Whether an operator has halted purchases.
         locked_until_ts: Time until which an operator has locked this symbol, ms; -1 if not locked.
-        risk_action, risk_code: Risk's last action on this symbol (ALLOW, BLOCK, REDUCE,
-            EXIT, WITHDRAW) and its reason code; empty before the first.
+        risk_action, risk_code: Risk's last action on this symbol (ALLOW, BLOCK, REDUCE, EXIT,
+            PROTECT, WITHDRAW, ADJUST) and its reason code; empty before the first.
         entry_code: Reason code of the last BUY.
         buy_ts, sell_ts: Market time of the last BUY, and of the last SELL or sale.
         held: The position as the core computes it.
