@@ -306,7 +306,8 @@ class Bar(Payload, frozen=True):
 class Book(Payload, frozen=True):
     """The best levels of the local order book.
 
-    Written by market_role into market_ticks once a second of market time and after a resync.
+    Written by market_role into market_ticks every market.book_interval_market_ms and after a
+    resync.
     """
 
     TYPE: ClassVar[str] = "book"
@@ -315,7 +316,7 @@ class Book(Payload, frozen=True):
     asks: Annotated[Levels, "Levels of sellers, best (lowest) first."]
     last_update_id: Annotated[Count, "The exchange's id of the last update applied."]
     why: Annotated[
-        BookWhy, "Written because its second passed, or because the book was built anew."
+        BookWhy, "Written because its interval passed, or because the book was built anew."
     ]
     bid_depth: Annotated[
         Number | None,
@@ -675,8 +676,9 @@ class RiskAction(Payload, frozen=True):
 class RiskStanding(Payload, frozen=True):
     """Standing of the account: tier, headroom and locks.
 
-    Written by risk_role into risk_actions on a change, and each minute of market time; absent
-    while the profile has no protections, tiers or week budgets.
+    Written by risk_role into risk_actions after each fill, on a change of tier or high-water mark,
+    and each minute of market time; absent while the profile has no protections, limits of the
+    account or week budgets.
     """
 
     TYPE: ClassVar[str] = "risk_state"
@@ -690,7 +692,8 @@ class RiskStanding(Payload, frozen=True):
     ]
     equity: Annotated[SignedNumber, "Cash and positions at their last marks."]
     high_water_mark: Annotated[
-        SignedNumber | None, "Highest equity over all carried runs, where tiers count from it."
+        SignedNumber | None,
+        "Highest equity over all carried runs, where the profile has limits of the account.",
     ] = None
     drawdown_bps: Annotated[Number | None, "Fall from that mark in basis points."] = None
     headroom: Annotated[
@@ -799,7 +802,8 @@ class OrderIntent(Payload, frozen=True):
     client_order_id: Annotated[Id, "Derived from the run and the cause."]
     purpose: Annotated[str, one_of(ENTRY, EXIT), "To open a position or to leave it."]
     limit_price: Annotated[
-        SignedNumber | None, "Quote per base; LIMIT, LIMIT_MAKER and the forms with _LIMIT."
+        SignedNumber | None,
+        "Quote per base; LIMIT, LIMIT_MAKER, the forms with _LIMIT, an OCO whose stop has a limit.",
     ] = None
     time_in_force: Annotated[
         str | None,
@@ -815,10 +819,11 @@ class OrderIntent(Payload, frozen=True):
         Ms | None, "An entry is too late for its signal at or after this time (late_fill)."
     ] = None
     stop_price: Annotated[
-        SignedNumber | None, "STOP_LOSS, OCO: sold once a trade is here or below."
+        SignedNumber | None, "STOP_LOSS, STOP_LOSS_LIMIT, OCO: sold once a trade is here or below."
     ] = None
     target_price: Annotated[
-        SignedNumber | None, "TAKE_PROFIT, OCO: sold once a trade is here or above."
+        SignedNumber | None,
+        "TAKE_PROFIT, TAKE_PROFIT_LIMIT, OCO: sold once a trade is here or above.",
     ] = None
     trailing_delta: Annotated[
         Count | None,
