@@ -40,6 +40,16 @@ LOST = (
     "ERR_CONNECTION",
 )
 """Complaints of Chromium about a process that is being started again."""
+RED_TENTHS = """(() => {
+  const shot = chart.chart.takeScreenshot(), found = new Set();
+  const wide = chart.chart.timeScale().width() * shot.width / box.clientWidth;
+  const {data} = shot.getContext('2d').getImageData(0, 0, shot.width, shot.height);
+  for (let at = 0; at < data.length; at += 4)
+    if (data[at] > 160 && data[at + 1] < 60 && data[at + 2] < 60)
+      found.add(Math.min(10, Math.floor((at / 4 % shot.width) / wide * 10)));
+  return [...found];
+})()"""
+"""Tenths of a chart's width that have a pixel in the colour of a stop; 10 is its scale."""
 TABS = "[...document.querySelectorAll('[role=tab]')].filter(t => !t.hidden)"
 
 
@@ -460,6 +470,30 @@ def test_chart_takes_many_points_and_shows_every_extreme(
     chromium.ask(f"many.push([100000400, 7], [100000900, 8]); {show}")
     assert chromium.ask(f"{line}.data().length") == 100_000
     assert chromium.ask(f"{line}.dataByIndex(100000).value") == 8
+    assert chromium.complaints == []
+
+
+def test_chart_draws_a_stop_only_while_it_holds(chromium: Chromium, record: RecordPage) -> None:
+    """Between two positions no stop is in force: nothing joins the two, no label keeps the last."""
+    enter(chromium, record.url, record.make_code())
+    chromium.ask("at('tab-chart').click()")
+    chromium.ask("var box = document.createElement('div'); box.className = 'chart'")
+    chromium.ask("at('chart').prepend(box); var chart = new Chart(box, null)")
+    stop = "n < 100 ? 90 : n >= 800 && n < 900 ? 95 : null"
+    chromium.ask("var prices = Array.from({length: 1000}, (_, n) => [n * 1000, 100 + n % 7])")
+    chromium.ask(f"var stops = Array.from({{length: 1000}}, (_, n) => [n * 1000, {stop}])")
+    lines = "[{points: prices, style: 'accent'}, {points: stops, style: 'bad'}]"
+    chromium.ask(f"chart.show('drawn', {lines})")
+    wait_until(
+        lambda: chromium.ask("chart.chart.timeScale().getVisibleLogicalRange().to >= 998"),
+        "all is in view",
+    )
+
+    tenths = set(chromium.ask(RED_TENTHS))
+    assert {0, 8} <= tenths <= {0, 1, 7, 8, 9}
+    chromium.ask("prices.push([1000000, 100]); stops.push([1000000, 95])")
+    chromium.ask(f"chart.show('drawn', {lines})")
+    assert 10 in chromium.ask(RED_TENTHS)
     assert chromium.complaints == []
 
 

@@ -22,6 +22,40 @@ class Bands {
   }
 }
 
+// A line that ends where it has no value, as a stop that is gone: the library joins what lies apart.
+class Broken {
+  constructor() { this.parts = []; this.colour = ""; }
+  attached({ chart, series, requestUpdate }) { this.chart = chart; this.series = series; this.requestUpdate = requestUpdate; }
+  show(points, colour) { this.parts = Broken.partsOf(points); this.colour = colour; this.requestUpdate(); }
+  paneViews() { return [{ renderer: () => ({ draw: (target) => target.useBitmapCoordinateSpace((scope) => this.draw(scope)) }) }]; }
+  draw(scope) {
+    const scale = this.chart.timeScale(), pen = scope.context;
+    pen.strokeStyle = this.colour;
+    pen.lineWidth = 2 * scope.verticalPixelRatio;
+    pen.beginPath();
+    for (const part of this.parts) part.forEach(([second, value], n) => {
+      const x = scale.logicalToCoordinate(scale.timeToIndex(second, true)), y = this.series.priceToCoordinate(value);
+      if (n) pen.lineTo(x * scope.horizontalPixelRatio, y * scope.verticalPixelRatio);
+      else pen.moveTo(x * scope.horizontalPixelRatio, y * scope.verticalPixelRatio);
+    });
+    pen.stroke();
+  }
+  // Corners of each part, to the second in which its value is gone: a stop seldom moves.
+  static partsOf(points) {
+    const parts = [];
+    let part = null;
+    for (const [ts, given] of points) {
+      const value = given ?? (part && part[part.length - 1][1]), corner = [secondOf(ts), value], last = part ? part.length - 1 : 0;
+      if (value === null) continue;
+      if (part === null) parts.push(part = [corner]);
+      else if (last > 0 && part[last][1] === value && part[last - 1][1] === value) part[last] = corner;
+      else part.push(corner);
+      if (given === null) part = null;
+    }
+    return parts;
+  }
+}
+
 class Chart {
   constructor(box, onSecond) {
     this.box = box;
@@ -46,11 +80,11 @@ class Chart {
     for (const moved of ["wheel", "pointerdown"]) box.addEventListener(moved, () => { this.isWhole = false; }, { passive: true });
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.paint());
   }
-  // lines: [{points: [[ts, value or null]], style}]; the first one has the marks and the cursor.
+  // lines: [{points: [[ts, value or null]], style}]; the first one has the marks and the cursor, the others may have gaps.
   show(label, lines, marks = [], bands = []) {
     this.lines = lines; this.marks = marks; this.bands = bands;
     const colour = this.colours();
-    while (this.series.length < lines.length) this.series.push(this.added());
+    while (this.series.length < lines.length) this.series.push(this.added(this.series.length > 0));
     lines.forEach((line, n) => this.fill(this.series[n], line.points));
     this.series[0].line.applyOptions({ title: label });
     const drawn = marks.map((mark) => Chart.marker(mark, colour(mark.style))).sort((a, b) => a.time - b.time);
@@ -60,16 +94,18 @@ class Chart {
     if (this.isWhole) this.chart.timeScale().fitContent();
   }
   reset() { this.isWhole = true; this.cursor = null; for (const each of this.series) { each.line.setData([]); each.points = 0; each.last = null; } }
-  added() {
+  added(mayBreak) {
     const line = this.chart.addSeries(LightweightCharts.LineSeries, {
-      lineWidth: 2, priceLineVisible: false, pointMarkersVisible: false, crosshairMarkerVisible: false,
+      lineWidth: 2, lineVisible: !mayBreak, priceLineVisible: false, pointMarkersVisible: false, crosshairMarkerVisible: false,
       priceFormat: { type: "custom", formatter: (value) => value.toLocaleString("en", { maximumSignificantDigits: 8 }), minMove: 1e-8 },
     });
     if (!this.markers) {
       this.markers = LightweightCharts.createSeriesMarkers(line, []);
       line.attachPrimitive(this.shades = new Bands());
     }
-    return { line, points: 0, last: null };
+    const broken = mayBreak ? new Broken() : null;
+    if (broken) line.attachPrimitive(broken);
+    return { line, broken, points: 0, last: null };
   }
   // Points only grow: new ones are added, unless another symbol is shown. Of a second the last holds.
   fill(series, points) {
@@ -90,7 +126,11 @@ class Chart {
       timeScale: { borderColor: line },
       rightPriceScale: { borderColor: line },
     });
-    this.lines.forEach((each, n) => this.series[n].line.applyOptions({ color: colour(each.style) }));
+    this.lines.forEach(({ points, style }, n) => {
+      const { line: drawn, broken } = this.series[n], holds = points.length > 0 && points[points.length - 1][1] !== null;
+      drawn.applyOptions({ color: colour(style), lastValueVisible: holds });
+      if (broken) broken.show(points, colour(style));
+    });
   }
   get seconds() { const points = this.lines.length ? this.lines[0].points : []; return points.length ? [secondOf(points[0][0]), secondOf(points[points.length - 1][0])] : null; }
   point(second) {
