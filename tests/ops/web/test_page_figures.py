@@ -25,6 +25,7 @@ from minibot.ops.web.prometheus import METRICS, Known, samples_of
 from minibot.replay.explain.snapshot_at import BARS_SHOWN
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.running import STALE_MS
+from minibot.watchdog.ending import Phase
 from tests.ops.web.served import ANSWER_S, Served, served
 from tests.runs import ShortRun, verb
 
@@ -217,6 +218,16 @@ def test_entries_are_not_said_to_be_allowed_while_none_may_enter(
     assert live["risk"]["entries"] == entries
     if entries != "allowed":
         assert live["barred"]
+
+
+@pytest.mark.parametrize("phase", list(Phase))
+def test_entries_are_halted_from_the_announced_end_on(page: Served, phase: Phase) -> None:
+    """Risk refuses every entry once the end is announced; nobody has to halt them."""
+    live = live_document(page.status() | {"phase": phase.value}, 0)
+
+    is_ending = phase is not Phase.RUNNING
+    assert live["risk"]["entries"] == ("halted" if is_ending else "allowed")
+    assert any("ending" in each for each in live["barred"]) == is_ending
 
 
 def test_stopped_run_is_down_with_its_reason(
