@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from importlib import resources
 from typing import Any, Final
+from urllib.parse import unquote_plus
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -126,7 +127,8 @@ def _add_page(app: FastAPI, codes: Codes) -> None:
     async def login(request: Request) -> Response:
         """Exchange a one-time code, the body `code=CODE`, for the cookie of this run's page."""
         given = (await request.body()).decode("latin-1")[:TOKEN_CHARS_MAX]
-        if not codes.take(given.removeprefix("code=").strip()):
+        # A code pasted on a phone brings a space along, which a form writes as a plus.
+        if not codes.take(unquote_plus(given.removeprefix("code=")).strip()):
             if "text/html" in request.headers.get("accept", ""):
                 return RedirectResponse(REFUSED_CODE, status_code=303)
             return JSONResponse({"detail": "this code is used or too old"}, status_code=401)

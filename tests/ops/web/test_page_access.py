@@ -98,6 +98,14 @@ def test_code_is_exchanged_for_a_cookie_once(page: Served) -> None:
     assert "set-cookie" not in again.headers.keys() | shown.headers.keys()
 
 
+@pytest.mark.parametrize("form", ["code={}+", "code=+{}", "code={}%20", "code={}%0D%0A"])
+def test_code_pasted_with_a_space_opens(page: Served, form: str) -> None:
+    """A phone copies the space behind a word too; a form writes it in its own way."""
+    code = Codes(page.var.page_code).make()
+
+    assert page.ask("/login", "POST", form.format(code).encode()).status == 303
+
+
 def test_old_or_wrong_code_opens_nothing(page: Served) -> None:
     """A code that lay around is no way in, and a wrong one does not use up the right one."""
     codes = Codes(page.var.page_code)
