@@ -442,6 +442,9 @@ def test_small_amounts_are_not_told_as_zero(chromium: Chromium, record: RecordPa
     assert chromium.ask("amount('1234.5')") == "1,234.50"
     assert chromium.ask("quantity('0.00000010')") == "0.0000001"
     assert chromium.ask("quantity('1500000.0')") == "1,500,000"
+    assert chromium.ask("price('0.00000066')") == "0.00000066"
+    assert chromium.ask("price(0.00000066)") == "0.00000066"
+    assert chromium.ask("price(61340.095)") == "61,340.095"
 
 
 def test_chart_takes_many_points_and_shows_every_extreme(

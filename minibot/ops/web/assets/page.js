@@ -33,7 +33,8 @@ function quantity(text) {
 }
 function price(text) {
   if (text === null || text === undefined) return NONE;
-  const [whole, rest = ""] = String(text).split(".");
+  // A number below a millionth would be written with an exponent.
+  const [, rest = ""] = (typeof text === "number" ? text.toFixed(8) : text).split(".");
   const places = Math.max(2, rest.replace(/0+$/, "").length);
   return Number(text).toLocaleString("en", { minimumFractionDigits: places, maximumFractionDigits: places });
 }
