@@ -386,6 +386,17 @@ def test_many_days_show_their_newest_and_say_what_is_left_out() -> None:
     assert document["to_ts"] - document["from_ts"] == DAY * 100
 
 
+@pytest.mark.parametrize(("days", "left"), [(400, ""), (401, "The first 1 are left out here")])
+def test_page_of_many_days_says_what_is_left_out(days: int, left: str) -> None:
+    """A table that begins in the middle of the span does not look like all of it."""
+    text = page(*told(made(days=days)))
+    by_day = text[text.index("By day") : text.index("By week")]
+
+    assert by_day.count("<td") == 400 * len(tables.STRETCH_HEAD)
+    assert left in by_day
+    assert ("left out" in text) == bool(left)
+
+
 def test_table_of_trades_has_prices_of_a_cheap_coin_in_full() -> None:
     """Two decimals would tell purchase and sale at one price."""
     times = {"opened_ts": 0, "closed_ts": 1}

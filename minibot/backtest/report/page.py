@@ -189,11 +189,10 @@ def _groups(about: JsonObject) -> Iterator[str]:
 def _trades(trades: Sequence[JsonObject]) -> str:
     rows = [_trade_cells(trade) for trade in trades[-TRADES_SHOWN:]]
     left = len(trades) - len(rows)
-    note = f"The first {left:,} are left out here; result.json beside this page has them all."
     shown = table(tables.TRADE_HEAD, rows[-ROWS_SHOWN:], tables.NO_TRADE)
     if before := rows[:-ROWS_SHOWN]:
         earlier = table(tables.TRADE_HEAD, before, "")
-        earlier = (paragraph(note) if left > 0 else "") + earlier
+        earlier = _left_out(left) + earlier
         newest = paragraph(f"The newest {ROWS_SHOWN} of {len(trades):,}; earlier ones are below.")
         shown = (
             newest + shown + folded(f"{counted(len(before) + left, 'trade')} before these", earlier)
@@ -214,16 +213,21 @@ def _refusals(about: JsonObject) -> str:
 
 def _stretches(breakdown: Mapping[str, Sequence[JsonObject]]) -> str:
     return "\n".join(
-        folded(
-            f"By {kind}",
-            table(
-                tables.STRETCH_HEAD,
-                [tables.stretch_cells(each, kind) for each in found[-STRETCHES_SHOWN:]],
-                "No market data came.",
-                "figures",
-            ),
-        )
+        folded(f"By {kind}", _left_out(len(found) - STRETCHES_SHOWN) + _stretched(kind, found))
         for kind, found in breakdown.items()
+    )
+
+
+def _stretched(kind: str, found: Sequence[JsonObject]) -> str:
+    rows = [tables.stretch_cells(each, kind) for each in found[-STRETCHES_SHOWN:]]
+    return table(tables.STRETCH_HEAD, rows, "No market data came.", "figures")
+
+
+def _left_out(left: int) -> str:
+    if left <= 0:
+        return ""
+    return paragraph(
+        f"The first {left:,} are left out here; result.json beside this page has them all."
     )
 
 
