@@ -8,12 +8,13 @@ from typing import Final
 
 from minibot.accounting.symbol_figures import result_figures, symbol_figures
 from minibot.events.decimals import format_fixed
-from minibot.events.model import Event, JsonObject, RiskStanding, Signal
+from minibot.events.model import Event, JsonObject, OrderResult, RiskStanding, Signal
 from minibot.events.money import amount_text
 from minibot.events.names import (
     CONTROL,
     EXECUTION_ROLE,
     MARKET_ROLE,
+    ORDER_RESULTS,
     RISK_ACTIONS,
     RISK_ROLE,
     SIGNALS,
@@ -30,12 +31,15 @@ from minibot.report.night import Night
 from minibot.report.records import UNSEALED
 from minibot.risk.budgets import drawdown_of
 from minibot.risk.limits import DRAWDOWN_PLACES
+from minibot.risk.positions import TERMINAL_RESULTS
 from minibot.risk.trading_halts import TradingHalts
 from minibot.runtime.paths import Var
 from minibot.runtime.stop import STOP_KIND
 
 AT_END: Final = ("headroom", "exposure", "exits", "orders_per_minute")
 """Facts of risk at the end of the run, which only its core knows."""
+ACCEPTED: Final = "ACCEPTED"
+"""Result with which an order begins."""
 ENDED: Final = "ended"
 """Phase of a run that is shown from its record."""
 
@@ -105,7 +109,7 @@ def status_of(night: Night) -> JsonObject:
             "cash": performance.to_json()["cash"],
             "equity": amount_text(performance.equity),
             "fills": count.lines["fills"],
-            "open_orders": 0,
+            "open_orders": _open_orders(night),
             **count.metrics()["decision"],
         },
     }
@@ -142,6 +146,19 @@ def status_of(night: Night) -> JsonObject:
             for role in night.recorded.roles.roles
         },
     }
+
+
+def _open_orders(night: Night) -> int:
+    """Return how many accepted orders had not come to their end: a STOP leaves them as they are."""
+    found: set[str] = set()
+    for _, event in night.recorded.events(ORDER_RESULTS):
+        answer = event.payload
+        if isinstance(answer, OrderResult):
+            if answer.result == ACCEPTED:
+                found.add(answer.order_id)
+            elif answer.result in TERMINAL_RESULTS:
+                found.discard(answer.order_id)
+    return len(found)
 
 
 def _risk_facts(night: Night) -> JsonObject:

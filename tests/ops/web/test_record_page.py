@@ -111,6 +111,20 @@ def test_record_of_a_run_that_was_halted_to_its_end_says_so(
     assert [each["scope"] for each in live["locks"]] == ["BTCUSDT"]
 
 
+@pytest.mark.parametrize(("answer", "count"), [(None, 1), ("CANCEL_REJECTED", 1), ("FILLED", 0)])
+def test_record_counts_the_orders_that_had_no_end(
+    tmp_path: Path, answer: str | None, count: int
+) -> None:
+    """An exit that rests at the venue is still open where a STOP ended the run."""
+    given = read_fixture()
+    resting = next(each for each in given["events"] if each["type"] == "order_result")
+    later = resting | {"minute": 120, "payload": resting["payload"] | {"result": answer}}
+    events = [*given["events"], *([later] if answer else [])]
+    night = Night.open(made_run(tmp_path, {**given, "events": events}))
+
+    assert live_document(status_of(night), 0)["open_orders"] == count
+
+
 def eth_fill(minute: int, side: str, qty: str) -> dict[str, Any]:
     """Return a fill of ETHUSDT beside those of the fixture, which buys it in minute 5."""
     fill = {"symbol": "ETHUSDT", "side": side, "qty": qty, "price": "2490", "fee": "1"}
