@@ -13,6 +13,7 @@ from array import array
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -144,12 +145,19 @@ class RunHistory:
             self._is_market_read = True
             for gap in count.gaps:
                 self._add_gap(gap)
+            # Candles and stretches are named by their beginning: their last value came later.
             for symbol, bars in count.prices.items():
                 series = self._prices.setdefault(symbol, Series())
                 for bar in bars:
-                    series.add(bar.ts, bar.close)
-            for point in count.curve.points:
-                self._equity.add(point.ts, point.last / UNIT)
+                    series.add(bar.ts, bar.open)
+                series.add(max(count.market.last_ts, bars[-1].ts + 1), bars[-1].close)
+            points = count.curve.points
+            for point in points[:1]:
+                self._equity.add(point.ts, count.performance.equity_start / UNIT)
+            for point, after in pairwise(points):
+                self._equity.add(after.ts, point.last / UNIT)
+            for point in points[-1:]:
+                self._equity.add(max(count.market.last_ts, point.ts + 1), point.last / UNIT)
 
     def look(self) -> list[RoundTrip]:
         """Read what was written since the last look; return the round trips so far.

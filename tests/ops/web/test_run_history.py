@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from minibot.engine import price_charts
 from minibot.engine.recorded_run import Recorded
-from minibot.events.model import Event
+from minibot.events.model import Event, MarketTick
 from minibot.events.names import TICKS
 from minibot.kernel.journal import Line
 from minibot.ops.web import run_history
 from minibot.ops.web.record_page import RecordPage
 from minibot.ops.web.run_history import RunHistory, Series
+from minibot.report import curve
 from minibot.report.night import Night
 from minibot.runtime.paths import Var
 from tests.ops.web.served import Served, status_of
@@ -108,7 +110,29 @@ def test_history_of_a_record_ends_at_the_reports_equity(short_run: ShortRun) -> 
     history.take_record(night.count)
 
     assert history.equity()[-1][1] == night.count.performance.equity / 10**8
-    assert len(history.chart("BTCUSDT")["prices"]) == len(night.count.prices["BTCUSDT"])
+    assert len(history.chart("BTCUSDT")["prices"]) == len(night.count.prices["BTCUSDT"]) + 1
+
+
+def test_history_of_a_record_tells_no_price_or_loss_before_it_came(
+    short_run: ShortRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A long night has wide candles: their last price is not that of their first second."""
+    monkeypatch.setattr(price_charts, "CANDLES_MAX", 20)
+    monkeypatch.setattr(curve, "STRETCHES_MAX", 10)
+    history = RunHistory(short_run.run_dir)
+    history.take_record(Night.open(short_run.run_dir).count)
+    *prices, last = history.chart("BTCUSDT")["prices"]
+
+    events = [event for _, event in Recorded.open(short_run.run_dir).events(TICKS)]
+    traded = [(each.ts, each.payload) for each in events]
+    ticks = [(ts, float(tick.price)) for ts, tick in traded if isinstance(tick, MarketTick)]
+    assert 1 < len(prices) <= 20
+    for ts, value in prices:
+        assert value == next(price for at, price in ticks if at >= ts)
+    assert last == (events[-1].ts, ticks[-1][1])
+    history.look()
+    bought_ts = history.chart("BTCUSDT")["fills"][0]["ts"]
+    assert {value for ts, value in history.equity() if ts <= bought_ts} == {10_000.0}
 
 
 @pytest.fixture
