@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 
-from minibot.backtest.report import tables
+from minibot.backtest.report import drawn_sections, tables
 from minibot.backtest.report.curves import band_of, equity_curve, named_values
 from minibot.backtest.report.documents import document_of
 from minibot.backtest.report.drawn_sections import DrawnSections
@@ -182,6 +182,21 @@ def test_named_values_are_those_of_the_signals_and_only_what_moves() -> None:
     assert [(v.ts - START) // HOUR for v in values["rsi"]] == [1, 2, 3, 4]
     assert [v.side for v in values["rsi"]] == ["BUY", "SELL", "BUY", "SELL"]
     assert named_values(result, "ETHUSDT", 100) == {}
+
+
+@pytest.mark.parametrize(("count", "left"), [(10, ""), (12, "Not drawn: value10, value11.")])
+def test_values_beyond_ten_are_named(
+    monkeypatch: pytest.MonkeyPatch, count: int, left: str
+) -> None:
+    """A picture of ten panels does not look as if the strategy had named no more."""
+    values = named_values(made([WON, LOST]), "BTCUSDT", 100)["rsi"]
+    given = {f"value{n}": values for n in range(count)}
+    monkeypatch.setattr(drawn_sections, "named_values", lambda *_: given)
+
+    text = page(*told(made([WON, LOST])))
+
+    assert left in text
+    assert ("Not drawn" in text) == bool(left)
 
 
 def test_best_and_worst_trades_are_in_order_and_on_the_right_side_of_zero() -> None:

@@ -26,7 +26,7 @@ from minibot.backtest.report.review import Review
 from minibot.backtest.report.statistics import figure_text
 from minibot.events.model import JsonObject
 from minibot.report.curve import Point
-from minibot.report.figures import counted, day, money, share, signed
+from minibot.report.figures import counted, day, listed, money, share, signed
 from minibot.report.markup import folded, paragraph, section, subheading
 from minibot.report.price_chart import MARKS_EXPLAINED, TIPS_MAX, Marked, exits_text, price_chart
 
@@ -107,6 +107,8 @@ def _values(review: Review) -> str:
         if values := named_values(result, symbol, dots):
             parts += [subheading(symbol)] if len(symbols) > 1 else []
             parts.append(values_chart(values, result.from_ts, result.to_ts))
+            if left := list(values)[VALUES_MAX:]:
+                parts.append(paragraph(f"Not drawn: {listed(left)}.", "soft"))
     if not parts:
         return ""
     parts.append(paragraph("Blue at BUY, orange at SELL, grey at HOLD.", "soft"))
