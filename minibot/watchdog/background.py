@@ -44,7 +44,7 @@ class Background:
 
     @property
     def live(self) -> JsonObject:
-        """Figures for the live table, at most a second old."""
+        """Figures for the live table, up to the executor's cursor, which is moved every 5 s."""
         return self._metrics.live
 
     def _open_merger(self) -> Merger:
