@@ -196,6 +196,34 @@ def test_page_whose_process_is_gone_tells_no_run_that_goes_on(
     assert outside(chromium, f"http://{page.host}/") == []
 
 
+def test_order_without_an_answer_stays_on_the_screen(
+    chromium: Chromium, short_run: ShortRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An operator whose kill was lost does not read that all is well once the process is back."""
+    monkeypatch.setattr(live_documents, "STALE_MS", 10**9)  # The test gives one status.
+    lost = 'no answer to "Kill at once"'
+    with served(short_run, tmp_path) as page:
+        enter(chromium, f"http://{page.host}/", Codes(page.var.page_code).make())
+        page.server.close()
+        wait_until(lambda: text(chromium, "state") == "NO NEWS", "its process is missed")
+        press(chromium, "kill")
+        wait_until(lambda: text(chromium, "notice").startswith(lost), "the order is lost")
+        wait_until(lambda: "; no answer from" in text(chromium, "notice"), "it asks once more")
+        assert text(chromium, "notice").startswith(lost)
+
+        again = PageServer(Manifest.load(page.var.run(page.run_id)), page.var, page.port)
+        try:
+            again.take(page.status())
+            wait_until(lambda: text(chromium, "state") == "RUNNING", "it answers again")
+            assert text(chromium, "notice").startswith(lost)
+            press(chromium, "halt")
+            said = f"halt was sent to {page.run_id}."
+            wait_until(lambda: text(chromium, "notice") == said, "an order that came through")
+        finally:
+            again.close()
+        assert [each["kind"] for each in page.asked()] == ["halt"]
+
+
 def test_page_whose_stream_is_silent_but_open_tells_no_run_that_goes_on(
     chromium: Chromium, short_run: ShortRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

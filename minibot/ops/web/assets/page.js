@@ -308,9 +308,11 @@ async function act(button) {
   try {
     const answer = await send(`act/${kind}`, body, SILENT_MS);
     const said = await answer.json();
+    unanswered = "";
     at("notice").textContent = answer.ok ? `${said.status}.` : whyNot(said);
   } catch {
-    at("notice").textContent = "the page's process does not answer; use the verbs in a terminal";
+    unanswered = `no answer to "${button.textContent}" from the page's process: look whether it acted, or use the verbs in a terminal`;
+    at("notice").textContent = unanswered;
   } finally {
     button.disabled = false;
   }
@@ -321,8 +323,9 @@ const AGAIN_MS = 1000;
 const PAST_MS = 5000;
 let polling = null;
 let stream = null;
-// What silent() said last.
+// What silent() said last, and the order that got no answer: it stays on the screen when the process is back.
 let unheard = "";
+let unanswered = "";
 function locked() {
   at("login").hidden = false;
   at("main").hidden = true;
@@ -344,7 +347,7 @@ function choose(tab) {
 function silent() {
   if (live && live.ended) unheard = "the run has ended, and its page with it: minibot report";
   else unheard = `no answer from the page's process since ${clock(heardMs || Date.now())}; see minibot status`;
-  at("notice").textContent = unheard;
+  at("notice").textContent = unanswered ? `${unanswered}; ${unheard}` : unheard;
   if (live === null) return;
   live.is_stale = true;
   live.status_age_ms = Date.now() - heardMs;
@@ -355,7 +358,7 @@ function heard(figures) {
   heardMs = beatMs = Date.now();
 }
 function answered() {
-  if (at("notice").textContent === unheard) at("notice").textContent = "";
+  if (unheard && at("notice").textContent.endsWith(unheard)) at("notice").textContent = unanswered;
 }
 function listen() {
   stream = new EventSource(`${API}/stream`);
