@@ -28,7 +28,6 @@ from minibot.report.trades import RoundTrip
 from minibot.runtime.running import STALE_MS
 from minibot.watchdog.ending import Phase
 
-PERCENT: Final = Decimal(100)
 ENDING: Final = "ending: no new entries"
 
 

@@ -38,8 +38,6 @@ from minibot.runtime.stop import STOP_KIND
 
 AT_END: Final = ("headroom", "exposure", "exits", "orders_per_minute")
 """Facts of risk at the end of the run, which only its core knows."""
-ACCEPTED: Final = "ACCEPTED"
-"""Result with which an order begins."""
 ENDED: Final = "ended"
 """Phase of a run that is shown from its record."""
 
@@ -154,10 +152,10 @@ def _open_orders(night: Night) -> int:
     for _, event in night.recorded.events(ORDER_RESULTS):
         answer = event.payload
         if isinstance(answer, OrderResult):
-            if answer.result == ACCEPTED:
-                found.add(answer.order_id)
-            elif answer.result in TERMINAL_RESULTS:
+            if answer.result in TERMINAL_RESULTS:
                 found.discard(answer.order_id)
+            else:
+                found.add(answer.order_id)
     return len(found)
 
 
