@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -123,12 +124,18 @@ class BackupFolder:
         """Take a backup of a run now.
 
         Raises:
-            Refusal: The folder is a file or lies in `var`, its parent is missing, the disk has too
-                little room, another process backs up here, the run has neither seal nor queues, or
-                its seal has a name that no list may hold.
+            Refusal: The run's folder is not named by an id, the backup's is a file or lies in
+                `var`, its parent is missing, the disk has too little room, another process backs up
+                here, the run has neither seal nor queues, or its seal has a name that no list may
+                hold.
             Transient: The run's queues never held still for one moment; try again.
             RunStop: A file of the run is damaged, or the disk refuses.
         """
+        if not is_run_id(run_id):  # No list may name it, so nothing could restore it.
+            raise Refusal(
+                f"{run_id} is no run's id, by which a backup is found and restored.",
+                f"Back up the run itself, or pack the copy: minibot bundle {shlex.quote(run_id)}",
+            )
         _refuse_inside(self.folder, var)
         _refuse_file(self.folder)
         run_dir = var.run(run_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -221,6 +222,17 @@ def test_backup_inside_the_var_of_no_run_or_beside_another_is_refused(
     lock.close()
 
     assert BackupFolder(tmp_path / "backups").take(var, RUN).run_id == RUN
+
+
+def test_copy_of_a_run_under_a_name_of_its_own_is_refused(var: Var, tmp_path: Path) -> None:
+    """Backups of it could neither be found nor restored, and the next `keep` would empty them."""
+    seal_run(var.queues, var.run(RUN))
+    shutil.copytree(var.run(RUN), var.run("copy of a night"))
+
+    with pytest.raises(Refusal, match="minibot bundle 'copy of a night'"):
+        BackupFolder(tmp_path / "backups").take(var, "copy of a night")
+
+    assert not (tmp_path / "backups").exists()
 
 
 def test_standing_flag_is_backed_up_whatever_it_is(var: Var, tmp_path: Path) -> None:
