@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from minibot.cli.support.output import show
-from minibot.cli.support.selection import add_run, find_run, var_of
+from minibot.cli.support.selection import add_run, find_run, packed_run, var_of
 from minibot.kernel.errors import Refusal, RunStop
 from minibot.ops.backup_service import free_min_of
 from minibot.report.figures import counted, megabytes
@@ -32,6 +32,11 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Back up a run; 0 once the backup counts."""
     var = var_of(arguments)
+    archive = packed_run(arguments.run_name, var)
+    if archive is not None:
+        raise Refusal(
+            f"{archive} is a packed run, and holds all of it.", "Copy this file to the backups."
+        )
     run_dir = find_run(arguments.run_name, var).resolve()
     if run_dir.parent != var.runs.resolve():
         raise Refusal(f"{run_dir} is not a run of {var.root}.", "Name its var: --var DIR")

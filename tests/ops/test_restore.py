@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from minibot.kernel.errors import IntegrityError, Refusal
 from minibot.kernel.files import read_hashed, write_hashed
 from minibot.ops.restore import find_backup, restore
+from minibot.report.bundle import write_bundle
 from minibot.runtime.backup import Backup, BackupFolder, read_backup
 from minibot.runtime.paths import Var
 from tests.kernel.kernel_support import change
@@ -191,6 +192,20 @@ def test_backup_into_a_file_is_refused_and_leaves_it(short_run: ShortRun, tmp_pa
     assert "notes.txt is not a folder" in " ".join(done.err.split())
     assert "notes.txt is not a folder" in " ".join(below.err.split())
     assert file.read_text() == "mine"
+
+
+def test_bundle_is_refused_by_backup_before_it_is_unpacked(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
+    """A bundle is no run of `var`: nothing of it is written, and the refusal says what it is."""
+    bundle = tmp_path / "night.tar.gz"
+    write_bundle(short_run.run_dir, bundle)
+
+    done = verb(tmp_path / "var", "backup", str(bundle), "--to", str(tmp_path / "backups"))
+
+    assert done.code == 2
+    assert "night.tar.gz is a packed run" in " ".join(done.err.split())
+    assert [path.name for path in tmp_path.iterdir()] == ["night.tar.gz"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="symbolic links need a privilege on Windows")

@@ -83,19 +83,35 @@ def find_run(name: str, var: Var) -> Path:
     for path in _places(name, var):
         if is_run_folder(path):
             return path.resolve()
-        if os.path.isfile(path / ARCHIVE):
-            return unpacked(path / ARCHIVE, var.root).resolve()
-        if os.path.isfile(path) and is_bundle(path):
-            return unpacked(path, var.root).resolve()
+        archive = _archive_at(path)
+        if archive is not None:
+            return unpacked(archive, var.root).resolve()
     shown = plain_text(name, SHOWN_MAX) or "''"
     raise Refusal(
         f"{shown} is not a run id under {var.runs} and no run's folder.", "See: minibot runs"
     )
 
 
+def packed_run(name: str, var: Var) -> Path | None:
+    """Return the archive that `find_run` would unpack for a name; None where it would not."""
+    for path in _places(name, var) if name != LATEST else ():
+        if is_run_folder(path):
+            return None
+        archive = _archive_at(path)
+        if archive is not None:
+            return archive
+    return None
+
+
 def is_run_named(name: str, var: Var) -> bool:
     """Return whether `find_run` would find a run, packed or not, by an id or a directory."""
     return any(is_run_folder(path) or os.path.isfile(path / ARCHIVE) for path in _places(name, var))
+
+
+def _archive_at(path: Path) -> Path | None:
+    if os.path.isfile(path / ARCHIVE):
+        return path / ARCHIVE
+    return path if os.path.isfile(path) and is_bundle(path) else None
 
 
 def _places(name: str, var: Var) -> tuple[Path, ...]:
