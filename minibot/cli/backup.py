@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 
 from minibot.cli.support.output import show
@@ -67,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     lines = [
         f"{taken.run_id} ({kind}): {counted(len(taken.files), 'file')}, {megabytes(taken.bytes)}",
         f"backup  {shown_path(taken.path)}",
-        f"back    minibot restore {shown_path(taken.path)} FOLDER",
+        f"back    minibot restore {shlex.quote(shown_path(taken.path))} FOLDER",
     ]
     lines += [
         f"left    {name}: not backed up, some system could not restore this name"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 
 from minibot.cli.support.output import show
@@ -39,12 +40,13 @@ def run(arguments: argparse.Namespace) -> int:
         "findings": findings,
     }
     how = "as it was sealed" if sealed is None else "sealed as interrupted, as of the backup"
+    named = shlex.quote(shown_path(run_dir))
     files = counted(len(backup.files), "file")
     lines = [
         f"{backup.run_id}: {files} of {date_clock(backup.taken_ms)} UTC, {how}",
         *findings,
-        f"check   minibot verify {shown_path(run_dir)}",
-        f"replay  minibot replay {shown_path(run_dir)}",
+        f"check   minibot verify {named}",
+        f"replay  minibot replay {named}",
     ]
     show(arguments, document, lines)
     return 1 if findings else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
 from hashlib import sha256
@@ -178,6 +179,21 @@ def test_finished_run_is_backed_up_and_restored_by_its_verbs_and_is_proven(
     assert verb(target, "replay", "latest", "--json").document["digest"] == before
     again = verb(short_run.var, "restore", str(tmp_path / "backups"), str(target))
     assert again.code == 2
+
+
+def test_printed_commands_restore_and_verify_by_paths_with_blanks(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
+    """Commands that `backup` and `restore` print work as they are, wherever the folders lie."""
+    target = tmp_path / "back again"
+    taken = verb(short_run.var, "backup", "latest", "--to", str(tmp_path / "my backups"))
+    command = taken.out.partition("back    minibot ")[2].replace("FOLDER", shlex.quote(str(target)))
+
+    back = verb(short_run.var, *shlex.split(command))
+    check = back.out.partition("check   minibot ")[2].partition("\n")[0]
+
+    assert back.code == 0, back.err
+    assert verb(short_run.var, *shlex.split(check)).code == 0
 
 
 def test_backup_into_a_file_is_refused_and_leaves_it(short_run: ShortRun, tmp_path: Path) -> None:
