@@ -264,7 +264,7 @@ def _incidents(night: Night) -> str:
 def _proof(night: Night) -> str:
     manifest = night.manifest
     values: JsonObject = {
-        "root of the seal": night.seal.get("root", "not sealed"),
+        "root of the seal": night.root,
         "config": manifest.config_sha256,
         "contracts": manifest.contracts_sha256,
         "code": manifest.code_sha256,

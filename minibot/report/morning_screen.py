@@ -73,7 +73,7 @@ def morning_screen(night: Night) -> list[ScreenLine]:
         *_labelled("incidents", _incidents(night), 1),
         *_labelled("outages", _outages(night), 1),
         *_labelled("AI", _ai(night), 1),
-        *_labelled("root", str(night.seal.get("root", "not sealed")), 1),
+        *_labelled("root", night.root, 1),
         *_labelled("repeat", _repeat(night), 1),
         *_labelled("more", "report with --full, --html, --performance, --portfolio", 1, "dim"),
     ]

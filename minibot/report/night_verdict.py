@@ -13,6 +13,7 @@ from minibot.report.acceptance import DRILL, FAIL, PASS
 from minibot.report.figures import clock, counted, listed, plain_text
 from minibot.report.night import Night
 from minibot.report.records import read_record
+from minibot.report.run_kind import has_damaged_seal
 from minibot.runtime.stop import END_KIND
 
 STOPPED: Final = "STOPPED"
@@ -39,6 +40,8 @@ def verdict_of(night: Night) -> NightVerdict:
             "interrupted: nothing ended it, as after a loss of power",
             f"It was recovered by a later start. Next: minibot verify {night.run_id}",
         )
+    if has_damaged_seal(night.recorded.run_dir):
+        return NightVerdict(FAIL, "its seal is damaged", f"Next: minibot verify {night.run_id}")
     end = night.end
     if end is None or not night.seal:
         return NightVerdict(

@@ -15,7 +15,7 @@ from minibot.kernel.errors import IntegrityError, RunStop
 from minibot.kernel.files import FILES, read_hashed
 from minibot.kernel.queue import open_reader
 from minibot.kernel.seal import QUEUES
-from minibot.report.run_kind import NIGHT_MODE, drill_of, made_up_of, read_seal
+from minibot.report.run_kind import NIGHT_MODE, drill_of, has_damaged_seal, made_up_of, read_seal
 from minibot.runtime.manifest import Manifest, is_copy
 from minibot.runtime.paths import Var
 from minibot.runtime.runfiles import METRICS_FILE, run_folders
@@ -54,7 +54,7 @@ class RunRecord:
     @property
     def state(self) -> str:
         """State of the run: sealed, stopped, interrupted, damaged; `unsealed` while it runs."""
-        if self.manifest is None:
+        if self.manifest is None or (not self.seal and has_damaged_seal(self.run_dir)):
             return "damaged"
         return str(self.seal.get("extra", {}).get("state", UNSEALED))
 

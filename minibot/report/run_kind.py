@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +26,11 @@ def read_seal(run_dir: Path) -> JsonObject:
         return dict(read_hashed(path))
     except RunStop:
         return {}
+
+
+def has_damaged_seal(run_dir: Path) -> bool:
+    """Return whether a run has a seal that cannot be read; `verify` names its damage."""
+    return os.path.lexists(run_dir / SEAL_FILE) and not read_seal(run_dir)
 
 
 def made_up_of(manifest: Manifest) -> str:

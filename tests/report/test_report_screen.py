@@ -189,6 +189,22 @@ def test_screen_of_an_interrupted_night_fails_and_of_an_open_one_waits(night: Ni
     assert text_of(replace(night, seal={})).startswith("NOT ENDED: ")
 
 
+def test_night_with_a_damaged_seal_is_no_open_one(short_run: ShortRun, tmp_path: Path) -> None:
+    """A flipped byte in the seal ends no night anew: report, status and `minibot` say damaged."""
+    var = tmp_path / "var"
+    folder = var / "runs" / short_run.run_id
+    shutil.copytree(short_run.run_dir, folder)
+    seal = folder / "seal.json"
+    seal.write_bytes(seal.read_bytes().replace(b'"root":"', b'"root":"0', 1))
+
+    said = verb(var, "report")
+
+    assert said.out.startswith("FAIL: its seal is damaged")
+    assert "not sealed" not in said.out
+    assert f"{short_run.run_id} damaged" in " ".join(verb(var, "status").out.split())
+    assert "interrupted" not in verb(var, "next").out
+
+
 def test_stop_of_a_night_whose_launcher_was_killed_is_told(
     stopped_run: ShortRun, tmp_path: Path
 ) -> None:
