@@ -28,7 +28,7 @@ from minibot.kernel.files import FILES, ensure_folder, io_stop, read_hashed, syn
 from minibot.kernel.journal import JournalReader
 from minibot.kernel.line import encode_line
 from minibot.kernel.queue import PARTS, open_reader, open_side_writer
-from minibot.kernel.seal import LOCK_SUFFIX
+from minibot.kernel.seal import LOCK_SUFFIX, QUEUES
 from minibot.runtime.clock import wall_ms
 from minibot.runtime.cmdline import own_cmdline_hash
 from minibot.runtime.manifest import run_id_of
@@ -88,8 +88,8 @@ def flagged_stop(var: Var) -> JsonObject | None:
 
     None if it is not on record yet: earlier stops that were cleared do not explain it. Where the
     flag names its run, its own STOP does all the same: the record of a clear comes before the
-    removal, which may fail. If the run's launcher was killed, the first STOP that its roles
-    recorded stands for it.
+    removal, which may fail. If the run's launcher was killed, or a damaged journal was set aside
+    since, the first STOP that its roles recorded stands for it.
     """
     beside = stop_beside(var)
     if beside is not None:
@@ -107,13 +107,17 @@ def flagged_stop(var: Var) -> JsonObject | None:
 
 
 def _stop_in_parts(var: Var, run_id: str) -> JsonObject | None:
-    """Return the first STOP in the parts of a run's `stop_journal`; None without a readable one."""
+    """Return the first STOP in the parts of a run's `stop_journal`; None without a readable one.
+
+    Those of a sealed run are in its folder.
+    """
     found: list[tuple[int, JsonObject]] = []
-    for head in (var.queues / STOP_JOURNAL / PARTS).glob(f"*{HEAD_SUFFIX}"):
-        with suppress(RunStop, ValueError, KeyError, TypeError):  # Damage is for `verify` to name.
-            for envelope in map(canonical.decode, _recorded(var, head.stem)):
-                if _kind(envelope) == STOP_KIND and envelope["run_id"] == run_id:
-                    found.append((int(envelope["ts"]), envelope))
+    for queues in (var.queues, var.run(run_id) / QUEUES):
+        for head in (queues / STOP_JOURNAL / PARTS).glob(f"*{HEAD_SUFFIX}"):
+            with suppress(RunStop, ValueError, KeyError, TypeError):  # Damage is for `verify`.
+                for envelope in map(canonical.decode, _recorded(queues, head.stem)):
+                    if _kind(envelope) == STOP_KIND and envelope["run_id"] == run_id:
+                        found.append((int(envelope["ts"]), envelope))
     return min(found, key=itemgetter(0))[1] if found else None
 
 
@@ -167,7 +171,7 @@ def copy_stops(var: Var, codec: Codec, print_line: PrintLine = warn) -> None:
     failed: RunStop | None = None
     for role in codec.roles.writers(STOP_JOURNAL):
         try:
-            for json in _recorded(var, role):
+            for json in _recorded(var.queues, role):
                 codec.decode(f"{STOP_JOURNAL}/parts/{role}", json)
                 append_stop(var, json, print_line)
         except RunStop as error:
@@ -186,17 +190,17 @@ def copy_stops_unproven(
     """
     known: dict[str, set[str]] = {}
     for role in roles.writers(STOP_JOURNAL):
-        for json in _recorded(var, role):
+        for json in _recorded(var.queues, role):
             with suppress(ValueError):  # Refused, with its reason, when it is copied.
                 known.setdefault(role, set()).add(str(canonical.decode(json).get("cmdline_hash")))
     copy_stops(var, Codec(contracts, roles, run_id, known), print_line)
 
 
-def _recorded(var: Var, role: str) -> Iterator[bytes]:
-    """Yield the JSON of each line in a role's part of the run's `stop_journal`."""
-    if not (var.queues / STOP_JOURNAL / "parts" / f"{role}.head").exists():
+def _recorded(queues: Path, role: str) -> Iterator[bytes]:
+    """Yield the JSON of each line in a role's part of the `stop_journal` among a run's queues."""
+    if not (queues / STOP_JOURNAL / "parts" / f"{role}.head").exists():
         return
-    with closing(open_reader(var.queues, STOP_JOURNAL, part=role)) as reader:
+    with closing(open_reader(queues, STOP_JOURNAL, part=role)) as reader:
         source = LineSource(reader)
         while (line := source.next()) is not None:
             yield line.json

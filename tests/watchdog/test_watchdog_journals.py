@@ -25,7 +25,7 @@ from minibot.kernel.journal import JournalWriter
 from minibot.kernel.line import JSON_AT
 from minibot.kernel.position import Line
 from minibot.kernel.queue import open_side_writer, open_writer
-from minibot.kernel.seal import SIGNATURE_FILE, seal_run
+from minibot.kernel.seal import SIGNATURE_FILE, release, seal_run
 from minibot.kernel.signature import new_keys
 from minibot.kernel.verify import verify_tree
 from minibot.runtime.clock import RunClock
@@ -341,6 +341,26 @@ def test_flag_of_a_run_whose_launcher_died_is_explained_by_what_its_roles_record
     assert stop is not None
     assert (stop["run_id"], stop["payload"]["reason_code"]) == (RUN_ID, "WATCHDOG_LOST")
     assert read_stops(stage.var.root) == []
+
+
+def test_flag_of_a_sealed_run_is_explained_after_its_journal_was_set_aside(
+    tmp_path: Path,
+) -> None:
+    """A start that is refused for the flag sets a damaged journal aside; the run's own stands."""
+    stage = Stage(tmp_path / "var")
+    arm(stage.var.stop, RUN_ID, "risk_role")
+    raise_flag(stage.var.stop, stage.var.flag, "risk_role")
+    stage.leave_stop("risk_role", "RISK_LIMIT")
+    copy_stops(stage.var, stage.codec)
+    seal_run(stage.var.queues, stage.run_dir)
+    release(stage.var.queues, stage.run_dir)
+    stage.var.stop_journal.write_bytes(stage.var.stop_journal.read_bytes()[1:])
+    note_refused(stage.var, "STOP.flag exists")
+
+    stop = flagged_stop(stage.var)
+
+    assert stop is not None
+    assert (stop["run_id"], stop["payload"]["reason_code"]) == (RUN_ID, "RISK_LIMIT")
 
 
 @pytest.mark.row("F71")
