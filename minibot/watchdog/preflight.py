@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -277,7 +278,14 @@ def _backup(config: Config, var: Var) -> CheckResult:
 
 
 def root_check(var: Var) -> CheckResult:
-    """Make the folder of `var` itself, which holds a run's lock; return whether it exists."""
+    """Make the folder of `var` itself, which holds a run's lock; return whether it exists.
+
+    A link in its place fails: the run's notes directly in `var` are never written through one.
+    """
+    if var.root.is_symlink():
+        named = shlex.quote(str(var.root.resolve()))
+        found, remedy = f"{var.root} is a link, which is never followed", "Name its folder itself"
+        return CheckResult("var", False, found, f"{remedy}: minibot night --var {named}")
     try:
         ensure_folder(var.root)
     except (OSError, RunStop) as error:
@@ -286,6 +294,9 @@ def root_check(var: Var) -> CheckResult:
 
 
 def _writable(var: Var) -> CheckResult:
+    root = root_check(var)
+    if not root.passed:
+        return root
     try:
         make_folders(var)
         # Each is written later on, where a link, or a folder of another user, would stop the run;
@@ -295,7 +306,7 @@ def _writable(var: Var) -> CheckResult:
             (folder / "writable").unlink()
     except (OSError, RunStop) as error:
         return _no_var(var, error)
-    return CheckResult("var", True, str(var.root))
+    return root
 
 
 def _no_var(var: Var, error: Exception) -> CheckResult:

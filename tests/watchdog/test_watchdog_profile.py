@@ -51,3 +51,16 @@ def test_link_below_var_is_refused_before_the_night(
     assert (last.name, last.passed) == ("var", False)
     assert f"{var_dir / name}: not a folder of its own" in last.found
     assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="symbolic links need a privilege on Windows")
+def test_var_that_is_a_link_is_refused_by_doctor_with_the_folder_to_name(tmp_path: Path) -> None:
+    """A start would refuse it only once its preflight had passed, and could not record that."""
+    (tmp_path / "big disk").mkdir()
+    (tmp_path / "var").symlink_to(tmp_path / "big disk")
+
+    last = preflight(load_config(SMOKE), Var(tmp_path / "var"))[-1]
+
+    assert (last.name, last.passed) == ("var", False)
+    assert last.remedy.endswith(f"--var '{tmp_path / 'big disk'}'")
+    assert list((tmp_path / "big disk").iterdir()) == []
