@@ -29,6 +29,8 @@ from minibot.kernel.journal import Line
 from minibot.kernel.queue import CURSOR_FILE, PARTS, open_reader, queue_folder, reader_folder
 from minibot.runtime.deadletters import named_lines
 from minibot.runtime.manifest import Manifest
+from minibot.runtime.paths import Var
+from minibot.runtime.running import has_queues_of
 
 # The queues that every core reads.
 SHARED = frozenset({TICKS})
@@ -63,12 +65,16 @@ class Recorded:
 
     @property
     def queues(self) -> Path:
-        """Folder of the run's queues."""
+        """Folder of the run's queues.
+
+        Until its seal stands, a run's own folder may have a part of them only.
+        """
         sealed = self.run_dir / "queues"
-        is_sealed = os.path.lexists(self.run_dir / "seal.json")
-        if is_sealed or sealed.exists():  # The queues of a sealed run are only here.
+        if os.path.lexists(self.run_dir / "seal.json"):
             return sealed
-        return self.run_dir.parents[1] / "queues"
+        var = Var(self.run_dir.parents[1])
+        is_noted = has_queues_of(var, self.run_dir.name) and var.queues.exists()
+        return sealed if sealed.exists() and not is_noted else var.queues
 
     @property
     def quote_asset(self) -> str:

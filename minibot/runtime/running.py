@@ -177,6 +177,11 @@ def living_run(var: Var) -> str | None:
     return str(note["run_id"]) if mark is not None and mark == note.get("process") else None
 
 
+def has_queues_of(var: Var, run_id: str) -> bool:
+    """Return whether the queues under a `var` are noted as those of a run."""
+    return _note(var).get("run_id") == run_id
+
+
 def refuse_living(var: Var) -> None:
     """Refuse to write where a run is going on, even if its lock files are gone.
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
 import filelock
 import pytest
 
+from minibot.engine.recorded_run import Recorded
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles
 from minibot.kernel.files import write_hashed
@@ -295,3 +297,16 @@ def test_second_of_a_run_that_is_still_going_can_be_asked(
 
     assert done.code == 0, done.err
     assert "BTCUSDT: " in done.out
+
+
+def test_run_whose_seal_was_broken_off_is_read_whole(short_run: ShortRun, var_dir: Path) -> None:
+    """Its folder has a part of the queues, as its launcher died linking them; `var` has all."""
+    folder = in_var(short_run, var_dir)
+    shutil.copytree(var_dir / "queues" / "control", folder / "queues" / "control")
+
+    recorded = Recorded.open(folder)
+
+    wanted = Recorded.open(short_run.run_dir)
+    assert [*recorded.events("fills")] == [*wanted.events("fills")]
+    write_hashed(var_dir / "current.json", {"run_id": "20260105_200000"}, generation=2)
+    assert recorded.queues == folder / "queues"
