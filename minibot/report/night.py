@@ -41,12 +41,15 @@ class Night:
 
         Raises:
             RunStop: The queues cannot be read to their end; `minibot verify` names the place.
-            Refusal: The run has not written its opening yet.
+            Refusal: The run has not written its opening yet, or never did.
         """
         recorded = Recorded.open(run_dir)
+        seal = read_seal(run_dir)
         if next(recorded.events("control"), None) is None:
+            if seal:
+                raise Refusal(f"{run_dir.name} ended before its first event.", "See: minibot runs")
             raise Refusal(f"{run_dir.name} has no event yet.", "Try again when it runs.")
-        return cls(recorded, read_seal(run_dir), Recount(recorded, progress))
+        return cls(recorded, seal, Recount(recorded, progress))
 
     @property
     def manifest(self) -> Manifest:

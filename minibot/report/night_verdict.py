@@ -34,19 +34,23 @@ def verdict_of(night: Night) -> NightVerdict:
     """Return the verdict on a night; a STOP comes before all else."""
     if night.stops:
         return _stopped(night)
+    end = night.end
     if night.is_interrupted:
         return NightVerdict(
             FAIL,
-            "interrupted: nothing ended it, as after a loss of power",
+            "interrupted: nothing ended it, as after a loss of power"
+            if end is None
+            else f"interrupted after its end by {end.reason_code}, before it was sealed",
             f"It was recovered by a later start. Next: minibot verify {night.run_id}",
         )
     if has_damaged_seal(night.recorded.run_dir):
         return NightVerdict(FAIL, "its seal is damaged", f"Next: minibot verify {night.run_id}")
-    end = night.end
     if end is None or not night.seal:
         return NightVerdict(
             NOT_ENDED,
-            "it has no end and no seal yet: it runs, or its processes are gone",
+            "it has no end and no seal yet: it runs, or its processes are gone"
+            if end is None
+            else f"it has no seal yet after its end by {end.reason_code}",
             "Next: minibot status",
             "dim",
         )

@@ -21,6 +21,8 @@ import pytest
 from minibot.accounting.performance import Performance
 from minibot.events.model import Fill, Gap, Incident, RunOpening, StopJournal
 from minibot.events.reasons import REASONS, STOP_GROUP
+from minibot.kernel.errors import Refusal
+from minibot.kernel.queue import make_queue
 from minibot.report.acceptance import FAIL, PASS, Acceptance, Criterion, keep
 from minibot.report.closed_trades import ClosedTrade
 from minibot.report.morning_screen import SCREEN_LINES, SCREEN_WIDTH, morning_screen
@@ -187,6 +189,28 @@ def test_screen_of_an_interrupted_night_fails_and_of_an_open_one_waits(night: Ni
     """An interrupted night lost its power, an open one has not ended: neither is a PASS."""
     assert text_of(sealed(night, state="interrupted")).startswith("FAIL: interrupted")
     assert text_of(replace(night, seal={})).startswith("NOT ENDED: ")
+
+
+def test_end_that_no_seal_followed_is_told(night: Night) -> None:
+    """A night that ended as planned, whose launcher then died, was not ended by nothing."""
+    killed = text_of(sealed(night, state="interrupted"))
+
+    assert killed.startswith("FAIL: interrupted after its end by DURATION_REACHED")
+    assert "no seal yet after its end by DURATION_REACHED" in text_of(replace(night, seal={}))
+    night.count.stops.clear()
+    assert text_of(sealed(night, state="interrupted")).startswith("FAIL: interrupted: nothing")
+
+
+def test_sealed_night_without_an_event_is_not_waited_for(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
+    """A start that died before its first event is sealed by the next: it never runs again."""
+    folder = copy_of(short_run, tmp_path)
+    shutil.rmtree(folder / "queues")
+    make_queue(folder / "queues", "control", "risk_role")
+
+    with pytest.raises(Refusal, match="ended before its first event"):
+        Night.open(folder)
 
 
 def test_night_with_a_damaged_seal_is_no_open_one(short_run: ShortRun, tmp_path: Path) -> None:
