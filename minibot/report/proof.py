@@ -16,7 +16,9 @@ from minibot.kernel.verify import Finding, verify_tree
 from minibot.replay.graph.lineage import verify_lineage
 from minibot.runtime.clock import CLOCK_FILE
 from minibot.runtime.manifest import MANIFEST_FILE, Manifest
+from minibot.runtime.paths import Var
 from minibot.runtime.runfiles import is_run_folder, missing_of
+from minibot.runtime.running import has_queues_of
 from minibot.runtime.signing import public_key_of
 
 
@@ -105,9 +107,16 @@ def _lineage(path: Path) -> Iterator[Finding]:
         yield Finding(str(path), 0, 0, CONFIG_INVALID, "a readable run", str(error))
 
 
+def waits_for_seal(run_dir: Path) -> bool:
+    """Return whether a run has no seal yet, and its queues are still those below its `var`."""
+    is_sealed = os.path.lexists(run_dir / SEAL_FILE)
+    return not is_sealed and has_queues_of(Var(run_dir.parent.parent), run_dir.name)
+
+
 def what_is_left(run_dir: Path) -> str:
     """Return one sentence: which parts of a run's folder are left, and which are missing."""
-    parts = ("manifest.json", CLOCK_FILE, QUEUES, SEAL_FILE, SUMS_FILE)
+    queues = () if waits_for_seal(run_dir) else (QUEUES,)
+    parts = (MANIFEST_FILE, CLOCK_FILE, *queues, SEAL_FILE, SUMS_FILE)
     missing = missing_of(run_dir, parts)
     lacking = {sentence.partition(" ")[0] for sentence in missing}
     left = [name for name in parts if name not in lacking]

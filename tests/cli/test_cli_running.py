@@ -302,6 +302,19 @@ def test_status_after_a_killed_launcher_says_what_is_still_held(
     assert "still open    " in said.out
 
 
+def test_verify_after_a_killed_launcher_misses_no_queues(
+    stopped_run: ShortRun, var_dir: Path
+) -> None:
+    """Queues that wait below `var` for the next start are not missing, but not verified either."""
+    as_running(stopped_run, var_dir)
+
+    done = verb(var_dir, "verify")
+
+    assert done.code == 1
+    assert f"{stopped_run.run_id} was interrupted" in done.err
+    assert "queues is missing" not in done.out
+
+
 @pytest.mark.usefixtures("run_goes_on")
 def test_judges_tell_that_a_night_is_still_going(short_run: ShortRun, var_dir: Path) -> None:
     """A night without its end yet is neither ended, nor interrupted, nor damaged."""
