@@ -12,7 +12,7 @@ from typing import Final
 
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles
-from minibot.kernel.errors import Refusal
+from minibot.kernel.errors import Refusal, RunStop
 from minibot.kernel.files import FILES, ensure_folder, put_atomic
 from minibot.kernel.store import Store
 from minibot.runtime.backup import CONTENT, Backup, BackupFolder, read_backup
@@ -44,23 +44,30 @@ def find_backup(named: Path) -> Backup:
 def restore(backup: Backup, target: Path) -> FormerRun | None:
     """Restore a backup; return the open run that was sealed as interrupted, None for a finished.
 
-    Every content is verified before the first is written. The note that names the run is written
-    last, so an unfinished restore is no `var` of a run.
+    Every content is verified before the first is written. The note that names an open run is
+    written last.
 
     Raises:
-        Refusal: The folder is not empty, is a link, or its parent does not exist.
+        Refusal: The folder is not empty, is a link, or its parent does not exist; or the disk
+            refused a file, and the folder is incomplete.
         IntegrityError: A content is missing or damaged; nothing was written.
-        RunStop: The disk refuses.
+        RunStop: The disk refuses to recover an open run.
     """
     _require_empty(target)
     store = Store(backup.path.parent / CONTENT)
     for content in sorted(set(backup.files.values())):
         for _ in store.chunks(content):
             pass
-    for name in sorted(backup.files, key=lambda name: (name == CURRENT_FILE, name)):
-        path = target / name
-        ensure_folder(path.parent)
-        put_atomic(path, store.chunks(backup.files[name]))
+    try:
+        for name in sorted(backup.files, key=lambda name: (name == CURRENT_FILE, name)):
+            path = target / name
+            ensure_folder(path.parent)
+            put_atomic(path, store.chunks(backup.files[name]))
+    except RunStop as error:
+        raise Refusal(
+            f"{target} is incomplete: {error.detail}.",
+            "Free space, or name another disk; remove that folder, and restore again.",
+        ) from error
     if backup.is_finished:
         return None
     roles = Roles.of_project()

@@ -6,6 +6,7 @@ import os
 import shlex
 import shutil
 import sys
+from collections.abc import Iterable
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,8 +15,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from minibot.kernel.errors import IntegrityError, Refusal
-from minibot.kernel.files import read_hashed, write_hashed
+from minibot.kernel.codes import IO_ENOSPC
+from minibot.kernel.errors import IntegrityError, Refusal, RunStop
+from minibot.kernel.files import put_atomic, read_hashed, write_hashed
+from minibot.ops import restore as restore_module
 from minibot.ops.restore import find_backup, restore
 from minibot.report.bundle import write_bundle
 from minibot.runtime.backup import Backup, BackupFolder, read_backup
@@ -179,6 +182,24 @@ def test_finished_run_is_backed_up_and_restored_by_its_verbs_and_is_proven(
     assert verb(target, "replay", "latest", "--json").document["digest"] == before
     again = verb(short_run.var, "restore", str(tmp_path / "backups"), str(target))
     assert again.code == 2
+
+
+def test_restore_that_the_disk_breaks_off_says_that_its_folder_is_incomplete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half a finished run has a manifest, and a second try is refused for what stands there."""
+    backup = BackupFolder(tmp_path / "backups").take(open_var(tmp_path / "var"), RUN)
+    put = put_atomic
+
+    def full(path: Path, chunks: Iterable[bytes]) -> None:
+        if path.name == "manifest.json":
+            raise RunStop("kernel.files", IO_ENOSPC, "No space left on device")
+        put(path, chunks)
+
+    monkeypatch.setattr(restore_module, "put_atomic", full)
+
+    with pytest.raises(Refusal, match="is incomplete: No space left"):
+        restore(backup, tmp_path / "target")
 
 
 def test_printed_commands_restore_and_verify_by_paths_with_blanks(
