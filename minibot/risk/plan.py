@@ -387,11 +387,14 @@ class Plan:
     def _set_age(self, rules: PlanRules, step: int, now: int | None = None) -> None:
         """Set the target by age: a sale there brings at least its gain after both fees.
 
-        With `now`, the row of `ages` is found first; else it stays as it was.
+        With `now`, the row of `ages` is found first; else it stays as it was, but a first row of no
+        minutes holds from the fill on.
         """
         if now is not None:
             held = now - self.opened_ts
             self._age = sum([held >= ms for ms, _ in rules.ages]) - 1
+        elif self._age < 0 and rules.ages and not rules.ages[0][0]:
+            self._age = 0
         following = self._age + 1
         self.age_until = NEVER
         if following < len(rules.ages):

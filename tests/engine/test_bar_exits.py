@@ -173,6 +173,28 @@ def test_position_that_a_low_opens_takes_no_target_at_the_high_of_its_bar(
     assert one.watch.entered_at_low == 1
 
 
+@pytest.mark.parametrize(
+    "bars",
+    [
+        # The low fills the purchase, and the close lies beyond its target.
+        [(100, 103, 97, 102)],
+        # An open that is the low fills it, and the high follows at once.
+        [(100, 100, 99, 100), (97.5, 103, 97.5, 98)],
+    ],
+)
+def test_target_by_age_counts_from_the_fill_on(
+    bars: list[tuple[float, float, float, float]],
+) -> None:
+    """A limit of 98 is sold at 99.96, its target of no minutes, and not at the bar's next price."""
+    one = Bars(limit="98.00", **RESTS, **HARD, risk__targets_by_age=[[0, "200"], [60, "100"]])
+
+    for bar in bars:
+        one.show(*bar)
+
+    assert one.said == [("EXIT", "age_target")]
+    assert [price for _, price in one.sales] == ["99.96"]
+
+
 def test_position_that_a_low_opens_takes_its_stop_in_the_same_bar() -> None:
     """A limit of 98 has its stop at 97.51, above the low of 97: it is sold in its bar."""
     one = Bars(limit="98.00", **RESTS, risk__stop_bps="50", risk__take_profit_bps="200")
