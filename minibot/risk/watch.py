@@ -46,8 +46,14 @@ class RiskWatch:
         return exits.plan.age_until
 
     def is_waiting(self, symbol: str) -> bool:
-        """Return whether an order of the symbol is not settled; resting orders do not count."""
-        return self._state.positions.has_order(symbol)
+        """Return whether an order of the symbol is not settled.
+
+        A resting order counts only if its target is a quote, which has to meet a touch to rest.
+        """
+        positions = self._state.positions
+        market = positions.held.get(symbol)
+        resting = None if market is None else positions.resting(market)
+        return positions.has_order(symbol) or (resting is not None and resting.has_quote)
 
     def is_held(self, symbol: str) -> bool:
         """Return whether the symbol has an open position; dust is none."""

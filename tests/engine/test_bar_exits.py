@@ -10,7 +10,7 @@ from minibot.accounting.order_rules import OrderRules
 from minibot.engine.intrabar import Candle, Intrabar, TouchModel
 from minibot.events.money import UNIT
 from minibot.risk.watch import RiskWatch
-from tests.risk.desk import SYMBOL, Desk, actions, config, fills, instrument
+from tests.risk.desk import SYMBOL, Desk, actions, config, fills, instrument, results
 
 MINUTE_MS = 60_000
 LONG_MS = 60 * MINUTE_MS
@@ -193,6 +193,23 @@ def test_target_by_age_counts_from_the_fill_on(
 
     assert one.said == [("EXIT", "age_target")]
     assert [price for _, price in one.sales] == ["99.96"]
+
+
+def test_quoted_target_of_a_fill_rests_before_the_price_rises() -> None:
+    """An open that is the low fills 98: the OCO has arrived at 99.96, and sells there, not at 103.
+
+    Its target is a LIMIT_MAKER, which would take if its first tick were the one at its price.
+    """
+    levels = {"risk__stop_bps": "200", "risk__take_profit_bps": "200", "risk__trail_bps": "300"}
+    venue = {"risk__exits_at": "venue", "risk__stop_limit_bps": "20"}
+    one = Bars(limit="98.00", **RESTS, **HARD, **levels, **venue, risk__trail_from_bps="50")
+
+    one.show(100, 100, 99, 100)
+    one.show(97.5, 103, 97.5, 98)
+
+    assert one.said[-1] == ("EXIT", "take_profit")
+    assert [price for _, price in one.sales] == ["99.96"]
+    assert ("EXPIRED", "would_take") not in results(event for _, event in one.desk.log)
 
 
 def test_position_that_a_low_opens_takes_its_stop_in_the_same_bar() -> None:
