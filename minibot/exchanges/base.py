@@ -242,7 +242,7 @@ class Rest(Protocol):
 
     Attributes:
         last: Facts of the last answer.
-        weight_limit: Weight a minute as the venue last granted it; None where it did not say.
+        weight_limit: Weight a minute that the last answer granted; None where it did not say.
         is_loopback: The host is this machine, so what it serves is not a venue's data.
     """
 

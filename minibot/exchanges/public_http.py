@@ -39,7 +39,7 @@ class PublicHttp:
     Attributes:
         host: Host and port, as messages name it.
         last: Facts of the last answer.
-        weight_limit: Weight a minute as the venue last granted it; None where it did not say.
+        weight_limit: Weight a minute that the last answer granted; None where it did not say.
         is_loopback: The host is this machine, so what it serves is not a venue's data.
     """
 
@@ -92,6 +92,7 @@ class PublicHttp:
         self.HOSTS.check(path)
         started = self._machine_ns()
         self.last = RestReply(path, 0, None, 0)
+        self.weight_limit = None  # Another client may have been told of a newer one.
         try:
             with self._deadline.within(self._timeouts[1]):
                 status, headers, content = self._exchange(path, params)

@@ -91,6 +91,25 @@ def test_rules_of_many_symbols_come_by_requests_of_a_hundred() -> None:
     assert max(map(len, server.requests)) < 8_000
 
 
+def test_granted_weight_is_of_the_last_answer_alone() -> None:
+    """A grant of an hour ago is not told again with a ping: another client may know a newer one."""
+    grant = {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1}
+    rules = json.dumps({"symbols": [], "rateLimits": [{**grant, "limit": 1200}]}).encode()
+
+    def talk(sock: socket.socket, request: bytes) -> None:
+        sock.sendall(answer(rules if b"exchangeInfo" in request else b"{}"))
+
+    with Loopback(talk) as server:
+        rest = client(server.port)
+        rest.listings()
+        told = [rest.weight_limit]
+        rest.ping()
+        told.append(rest.weight_limit)
+        rest.close()
+
+    assert told == [1200, None]
+
+
 def test_good_answers_are_typed() -> None:
     """Time, depth and klines come back as values, with the venue's count of the weight."""
     bodies = {
