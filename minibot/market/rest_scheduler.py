@@ -3,7 +3,7 @@
 A slow or dead endpoint never delays the stream. Silence that the venue asked for (429, 418) holds
 for every request: jobs wait here; measurements are dropped instead, because a late measurement
 measures nothing. Jobs go by rank; depth never takes the whole budget, so that rules, klines and
-measurements are not starved by a thousand books.
+measurements are not starved by a thousand books, and watched bars leave a part of it to books.
 """
 
 from __future__ import annotations
@@ -32,8 +32,10 @@ NEEDED: Final = 1
 PREFERRED_DEPTH: Final = 2
 DEPTH: Final = 3
 WATCHED: Final = 4
-# Share of the allowed weight for depth and watched bars; the rest is for jobs that cannot wait.
+# Share of the allowed weight for depth; the rest is for jobs that cannot wait.
 DEPTH_SHARE_PERCENT: Final = 80
+# The same for watched bars: what they leave is for books that are lost in the same minute.
+WATCHED_SHARE_PERCENT: Final = 60
 # Default waits of the breaker.
 BREAKER_MS_MIN: Final = 500
 BREAKER_MS_MAX: Final = 60_000
@@ -183,6 +185,8 @@ class RestScheduler:
 
     def _wait_ms(self, job: Job, now_ms: int) -> int:
         share = DEPTH_SHARE_PERCENT if job.rank >= PREFERRED_DEPTH else 100
+        if job.rank == WATCHED:
+            share = WATCHED_SHARE_PERCENT
         wait_ms = self.budget.wait_ms(now_ms, job.weight, share)
         if job.is_measurement:
             return wait_ms

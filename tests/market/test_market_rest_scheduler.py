@@ -20,6 +20,8 @@ from minibot.market.rest_scheduler import (
     MEASUREMENT,
     NEEDED,
     PREFERRED_DEPTH,
+    WATCHED,
+    WATCHED_SHARE_PERCENT,
     Answer,
     Job,
     RestScheduler,
@@ -155,6 +157,26 @@ def test_depth_leaves_a_part_of_the_budget_to_what_cannot_wait() -> None:
         office.wait(lambda: len(office.answers) == 2 * (allowed // 5) + 2, "those of the second")
 
     assert {ms for name, ms in office.asked if name == "d99"} <= {60_000}
+
+
+def test_watched_bars_leave_a_part_of_the_budget_to_books() -> None:
+    """Bars of hundreds of watched symbols let a lost book come back in the same minute."""
+    office = Office()
+    office.gate.set()
+    with office:
+        for number in range(100):
+            office.send(f"w{number}", WATCHED)
+        most = 600 * 50 // 100 * WATCHED_SHARE_PERCENT // 100 // 5
+        office.wait(lambda: len(office.answers) >= most, "bars of the first minute")
+        office.send("book", PREFERRED_DEPTH)
+        office.wait(lambda: "book" in office.names(), "the book")
+        office.clock.ms = 60_000
+        office.wait(lambda: len(office.answers) == 2 * most + 1, "bars of the second minute")
+
+    assert [name for name, ms in office.asked if ms == 0] == [
+        *(f"w{number}" for number in range(most)),
+        "book",
+    ]
 
 
 def test_weight_of_requests_under_way_is_added_to_what_the_venue_reports() -> None:
