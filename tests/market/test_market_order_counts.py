@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from minibot.events.field_types import WHOLE_MAX
 from minibot.exchanges.base import FrameInvalid
 from minibot.exchanges.binance.venue import BINANCE
 from minibot.market.feed import Feed
@@ -47,6 +48,15 @@ def test_counts_are_told_only_where_the_profile_asks(is_on: bool, told: dict[str
 
     ((payload, _),) = feed.take()
     assert {name: value for name, value in payload.to_json().items() if name in COUNTS} == told
+
+
+def test_count_that_no_event_carries_is_told_as_the_largest_one() -> None:
+    """A venue may write a bound that nothing reaches as 2**63 - 1; an event has no such number."""
+    counts = {"filterType": "MAX_NUM_ORDERS", "maxNumOrders": 2**63 - 1}
+
+    rules = of_filters(SYMBOL, *FREE, counts)
+
+    assert rules.orders_max == WHOLE_MAX
 
 
 def test_count_that_is_no_whole_number_is_refused() -> None:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from minibot.accounting.order_rules import TRADING
+from minibot.events.field_types import WHOLE_MAX
 from minibot.events.model import Instrument
 from minibot.exchanges.base import FrameInvalid
 from minibot.exchanges.units import not_negative
@@ -199,13 +200,13 @@ def _optional(item: Mapping[str, Any] | None, key: str) -> str | None:
 
 
 def _count(item: Mapping[str, Any] | None, key: str) -> int | None:
-    """Return a whole number of a filter; None where there is none."""
+    """Return a whole number of a filter, at most `WHOLE_MAX`; None where there is none."""
     if item is None or key not in item:
         return None
     found = item[key]
     if type(found) is not int or found < 0:
         raise ValueError(f"{key}: expected a whole number, found {found!r}")
-    return found
+    return min(found, WHOLE_MAX)  # A bound that nothing reaches may be 2**63 - 1.
 
 
 def _notional_min(filters: Mapping[str, Any]) -> tuple[str, str]:
