@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain, zip_longest
 from typing import Any, Final
@@ -27,7 +27,9 @@ from minibot.kernel.threads import call_after
 ADDRESSES_TRIED: Final = 3
 
 
-def connected(host: str, port: int, timeout_s: float | None) -> socket.socket:
+def connected(
+    host: str, port: int, timeout_s: float | None, is_over: Callable[[], bool]
+) -> socket.socket:
     """Return a connection to the first address of a host that takes one, IPv6 and IPv4 by turns.
 
     Behind many a router IPv6 leads nowhere, and a host may have eight such addresses before its
@@ -37,6 +39,7 @@ def connected(host: str, port: int, timeout_s: float | None) -> socket.socket:
         host: Name or address.
         port: Of the host.
         timeout_s: Machine seconds for one address.
+        is_over: Whether no further address is to be tried: a host may have a dozen.
 
     Raises:
         OSError: The name is unknown, or no address took the connection; the last one's error.
@@ -50,6 +53,8 @@ def connected(host: str, port: int, timeout_s: float | None) -> socket.socket:
             return _connected_to(each[:3], each[4], timeout_s)
         except OSError as error:
             failed = error
+        if is_over():
+            break
     raise failed
 
 
@@ -111,7 +116,8 @@ def _opened(connection: HTTPConnection, deadline: Deadline) -> socket.socket:
     """Return the watched socket of a connection; what fails is an error of the library's own."""
     timeout_s = connection.timeout
     try:
-        sock = connected(connection.host, connection.port or 0, timeout_s)
+        host, port = connection.host, connection.port or 0
+        sock = connected(host, port, timeout_s, lambda: deadline.expired)
     except socket.gaierror as error:
         raise NameResolutionError(connection.host, connection, error) from error
     except TimeoutError as error:

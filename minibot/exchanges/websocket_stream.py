@@ -204,7 +204,8 @@ class WebSocketStream:
         host = parts.hostname or ""
         is_secure = parts.scheme == "wss"
         port = parts.port or (443 if is_secure else 80)
-        sock = connected(host, port, self._connect_timeout_s / ADDRESSES_TRIED)
+        timeout_s = self._connect_timeout_s / ADDRESSES_TRIED
+        sock = connected(host, port, timeout_s, lambda: self._aborted)
         sock.settimeout(self._connect_timeout_s)
         self._keep(sock)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from minibot.exchanges import deadline
+
 Talk = Callable[[socket.socket, bytes], None]
 Wrap = Callable[[socket.socket], socket.socket]
 
@@ -101,6 +103,19 @@ def first_address_dead(
 
         monkeypatch.setattr(socket, "getaddrinfo", resolve)
         yield
+
+
+def addresses_tried(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Return a list that grows with each address to which a connection is tried."""
+    tried: list[Any] = []
+    connected_to = deadline._connected_to
+
+    def counted(kind: tuple[int, int, int], address: Any, timeout_s: float | None) -> socket.socket:
+        tried.append(address)
+        return connected_to(kind, address, timeout_s)
+
+    monkeypatch.setattr(deadline, "_connected_to", counted)
+    return tried
 
 
 def _read_head(sock: socket.socket) -> bytes | None:

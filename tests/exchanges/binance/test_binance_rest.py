@@ -32,6 +32,7 @@ from minibot.kernel.errors import RunStop
 from tests.exchanges.binance.loopback import (
     Loopback,
     Talk,
+    addresses_tried,
     answer,
     first_address_dead,
     several_dead,
@@ -359,6 +360,25 @@ def test_first_address_that_never_answers_leaves_time_for_the_next(
 
     assert rest.last.status == status == 200
     assert body == b"{}"
+
+
+@pytest.mark.row("F113")
+def test_many_addresses_that_never_answer_take_no_longer_than_a_request_may(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A request over a network that drops everything ends in time, not after each address."""
+    with (
+        Loopback(says(answer(b"{}"))) as server,
+        first_address_dead(monkeypatch, server.port, 100),
+    ):
+        tried = addresses_tried(monkeypatch)
+        rest = BinanceRest("http://venue.invalid", connect_timeout_s=0.3, total_timeout_s=0.3)
+        with pytest.raises(RestError) as caught:
+            rest.ping()
+        rest.close()
+
+    assert caught.value.kind == TIMEOUT
+    assert 1 <= len(tried) < 100
 
 
 def test_close_ends_a_request_in_flight() -> None:

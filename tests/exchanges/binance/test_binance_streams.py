@@ -27,6 +27,7 @@ from tests.exchanges.binance.loopback import (
     Loopback,
     Talk,
     accept,
+    addresses_tried,
     answer,
     first_address_dead,
     frame,
@@ -314,6 +315,26 @@ def test_first_address_that_never_answers_leaves_time_for_the_next(
         stream.close()
 
     assert data == BODY
+
+
+@pytest.mark.row("F113")
+def test_many_addresses_that_never_answer_take_no_longer_than_connecting_may(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A stream over a network that drops everything is given up in time, not at the last one."""
+    with (
+        Loopback(sends(frame(BODY))) as server,
+        first_address_dead(monkeypatch, server.port, 100),
+    ):
+        tried = addresses_tried(monkeypatch)
+        stream = WebSocketStream(
+            stream_url("ws://venue.invalid", ["BTCUSDT"]), connect_timeout_s=0.3
+        )
+        with pytest.raises(StreamLost, match="timed out"):
+            stream.open()
+        stream.close()
+
+    assert 1 <= len(tried) < 100
 
 
 def test_nobody_listening_is_lost() -> None:
