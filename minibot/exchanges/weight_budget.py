@@ -46,6 +46,14 @@ class WeightBudget:
             return MINUTE_MS - (now_ms + self.skew_ms) % MINUTE_MS
         return 0
 
+    def lack(self, now_ms: int, weight: int, share_percent: int = 100) -> str:
+        """Return why a request of this weight has to wait; empty if it may go now."""
+        if not self.wait_ms(now_ms, weight, share_percent):
+            return ""
+        if now_ms < self.silent_until_ms:
+            return f"the exchange wants no request before {self.silent_until_ms}"
+        return f"{self.used} of {self.allowed} allowed request weight is used in this minute"
+
     def sent(self, now_ms: int, weight: int) -> None:
         """Count a request just sent, for a caller with only one under way at a time."""
         self._turn(now_ms)

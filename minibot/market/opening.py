@@ -189,10 +189,11 @@ class Opening:
         answers: dict[int, Answer] = {}
         history = self._session.requests.history
         jobs = [partial(history, symbol, interval, bars) for symbol, interval, bars in wanted]
-        for number, job in enumerate(jobs):
-            self._session.courier.send(job(partial(answers.__setitem__, number)))
+        sent = [job(partial(answers.__setitem__, number)) for number, job in enumerate(jobs)]
+        for each in sent:
+            self._session.courier.send(each)
         while len(answers) < len(jobs):
-            self._pump(self._last_error)
+            self._pump(self._lack(sent[0]))
         for number, job in enumerate(jobs):
             if self._is_to_be_asked_again(answers[number]):
                 answers[number] = self._ask(job, may_refuse=True)
@@ -253,12 +254,15 @@ class Opening:
         """Return the answer of a job, retried until it succeeds or the time is over."""
         while True:
             answers: list[Answer] = []
-            self._session.courier.send(make(answers.append))
+            job = make(answers.append)
+            self._session.courier.send(job)
             while not answers:
-                self._pump(self._last_error)
+                self._pump(self._lack(job))
             answer = answers[0]
             if answer.error is None and not answer.is_skipped:
                 return answer
+            if answer.is_skipped:
+                self._last_error = self._lack(job)
             if answer.error is not None:
                 self._last_error = str(answer.error)
                 if is_refusal(answer.error):
@@ -266,6 +270,10 @@ class Opening:
                         return answer
                     self._refuse(answer)
             self._wait(self._backoff.next())
+
+    def _lack(self, job: Job) -> str:
+        """Return the reason why a job is unanswered: the budget, or else the last error."""
+        return self._session.courier.lack(job) or self._last_error
 
     def _refuse(self, answer: Answer) -> NoReturn:
         session = self._session

@@ -148,6 +148,11 @@ class RestScheduler:
         """Return the number of jobs that have not been started."""
         return len(self._jobs)
 
+    def lack(self, job: Job) -> str:
+        """Return why a job may not be sent now, by the budget; empty if it may."""
+        with self._changed:
+            return self.budget.lack(self._pace.now_ms(), job.weight, _share_percent(job.rank))
+
     def close(self, timeout_s: float) -> None:
         """End the requests in flight, drop what waits, and wait for the threads."""
         with self._changed:
@@ -184,10 +189,7 @@ class RestScheduler:
             return None
 
     def _wait_ms(self, job: Job, now_ms: int) -> int:
-        share = DEPTH_SHARE_PERCENT if job.rank >= PREFERRED_DEPTH else 100
-        if job.rank == WATCHED:
-            share = WATCHED_SHARE_PERCENT
-        wait_ms = self.budget.wait_ms(now_ms, job.weight, share)
+        wait_ms = self.budget.wait_ms(now_ms, job.weight, _share_percent(job.rank))
         if job.is_measurement:
             return wait_ms
         return max(wait_ms, self.breaker.wait_ms(now_ms))
@@ -234,3 +236,10 @@ class RestScheduler:
         silent_ms = max(error.retry_after_ms, error.until_ms - budget.skew_ms - now_ms)
         budget.silence(now_ms, silent_ms)
         return silent_ms
+
+
+def _share_percent(rank: int) -> int:
+    """Return how much of the allowed weight jobs of this rank and those before it may use."""
+    if rank == WATCHED:
+        return WATCHED_SHARE_PERCENT
+    return DEPTH_SHARE_PERCENT if rank >= PREFERRED_DEPTH else 100

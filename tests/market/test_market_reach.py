@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import ssl
 from functools import partial
@@ -18,7 +19,7 @@ from minibot.exchanges.websocket_stream import WebSocketStream
 from minibot.market import opening
 from minibot.market.session import Session
 from minibot.runtime.clock import machine_ns
-from tests.exchanges.binance.loopback import Loopback
+from tests.exchanges.binance.loopback import Loopback, answer
 from tests.market.exchange_process import ExchangeProcess
 from tests.market.market_desk import Desk, session_config
 from tests.waiting import wait_until
@@ -70,6 +71,65 @@ def test_name_that_is_not_found_ends_the_start(
     assert desk.stopped.reason_code == "EXCHANGE_UNREACHABLE"
     assert "not known" in desk.stopped.detail
     assert "rest_retry" in desk.world.kinds()
+
+
+@pytest.mark.row("F105")
+def test_weight_that_others_have_used_is_what_a_start_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A start on an address whose weight other programs use up says so, and not "no answer"."""
+
+    def talk(sock: socket.socket, request: bytes) -> None:
+        sock.sendall(answer(b"{}", headers={"x-mbx-used-weight-1m": "5900"}))
+
+    with Loopback(talk) as server:
+        desk = Desk(tmp_path, session_config(("BTCUSDT",), T0), server.port)
+        end_after_a_retry(desk, monkeypatch)
+        desk.start()
+        desk.join()
+
+    assert desk.stopped is not None
+    assert desk.stopped.reason_code == "EXCHANGE_UNREACHABLE"
+    assert "5900 of 3000 allowed request weight is used" in desk.stopped.detail
+    (request,) = server.requests
+    assert request.startswith(b"GET /api/v3/ping")
+
+
+@pytest.mark.row("F105")
+def test_silence_in_the_middle_of_the_history_is_what_a_start_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A start that is silenced by one of several requests for klines says until when."""
+    rules = {"symbol": "BTCUSDT", "status": "TRADING", "baseAsset": "BTC", "quoteAsset": "USDT"}
+    filters = [
+        {"filterType": "PRICE_FILTER", "minPrice": "0", "maxPrice": "0", "tickSize": "0.01"},
+        {"filterType": "LOT_SIZE", "minQty": "0", "maxQty": "0", "stepSize": "0.001"},
+    ]
+    bodies = {
+        b"ping": {},
+        b"time": {"serverTime": T0},
+        b"exchangeInfo": {"symbols": [{**rules, "filters": filters}]},
+    }
+
+    def talk(sock: socket.socket, request: bytes) -> None:
+        name = request.split(b" ")[1].partition(b"?")[0].rpartition(b"/")[2]
+        if name in bodies:
+            sock.sendall(answer(json.dumps(bodies[name]).encode()))
+        else:
+            sock.sendall(answer(b"{}", "429 Too Many Requests", {"Retry-After": "60"}))
+
+    def passed_ns() -> int:
+        is_told = "rate_limited" in desk.world.kinds()
+        return machine_ns() + is_told * 2 * int(opening.OPENING_S_MAX * 10**9)
+
+    with Loopback(talk) as server:
+        desk = Desk(tmp_path, session_config(("BTCUSDT",), T0), server.port)
+        monkeypatch.setattr(desk.world, "machine_ns", passed_ns)
+        desk.start()
+        desk.join()
+
+    assert desk.stopped is not None
+    assert "the exchange wants no request before " in desk.stopped.detail
 
 
 @pytest.mark.row("F113")
