@@ -381,7 +381,7 @@ class Recorder:
         closed = self.recording.close()
         if closed is not None:
             self._print_line(f"{closed.name}: closed, {closed.stat().st_size / 1e6:.1f} MB")
-        self._clock.settle()
+        self._shift(self._clock.settle())
         now_ns = self._clock.now_ns()
         self._part = self.recording.open(now_ns)
         self._part_ms = self._flush_ms = now_ns // 10**6
@@ -389,6 +389,14 @@ class Recorder:
         for shard in self.shards:
             for symbol in shard.symbols if shard.is_open else ():
                 self._ask_depth(symbol)
+
+    def _shift(self, step_ns: int) -> None:
+        """Move all noted times by a step of the wall clock: no wait becomes longer or shorter."""
+        step_ms = step_ns // NS_PER_MS
+        self._attempts = deque(at_ms + step_ms for at_ms in self._attempts)
+        self._retries = deque((due_ms + step_ms, symbol) for due_ms, symbol in self._retries)
+        for shard in self.shards:
+            shard.shift(step_ns)
 
     def _end(self) -> None:
         self._inbox.close()

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from minibot.events.unit_sizes import NS_PER_MS
 from minibot.exchanges.base import Stream
 from minibot.market.backoff import Backoff
 from minibot.market.reader import Reader
@@ -36,6 +37,17 @@ class Shard:
     hand_over_ms: int | None = None
     _heard: set[bytes] = field(default_factory=set)
     _held: list[tuple[int, bytes]] = field(default_factory=list)
+
+    def shift(self, step_ns: int) -> None:
+        """Move all noted times by a step of the clock."""
+        step_ms = step_ns // NS_PER_MS
+        self.last_ns += step_ns
+        self.renew_at_ms += step_ms
+        if self.due_ms is not None:
+            self.due_ms += step_ms
+        if self.hand_over_ms is not None:
+            self.hand_over_ms += step_ms
+        self._held = [(at_ns + step_ns, data) for at_ns, data in self._held]
 
     def begin_renewal(self, reader: Reader, number: int) -> None:
         """Note a successor that is being opened."""

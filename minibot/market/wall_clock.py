@@ -26,10 +26,12 @@ class WallClock:
         self._offset_ns = self._asleep_ns = 0
         self.settle()
 
-    def settle(self) -> None:
-        """Adopt the wall clock's current time."""
+    def settle(self) -> int:
+        """Adopt the wall clock's current time; return by how many ns it was set, sleep apart."""
+        before_ns = self._offset_ns - self._asleep_ns
         self._offset_ns = time.time_ns() - machine_ns()
         self._asleep_ns = suspend_ns() - machine_ns()
+        return self._offset_ns - self._asleep_ns - before_ns
 
     @property
     def has_slept(self) -> bool:

@@ -195,6 +195,34 @@ def test_sleep_of_the_machine_is_marked_and_ends_its_part(
     assert made[0].is_ended
 
 
+@pytest.mark.parametrize("step_s", [-3_600, 86_400], ids=["back", "ahead"])
+def test_wall_clock_that_is_set_costs_no_connection_and_no_false_mark(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step_s: int
+) -> None:
+    """A part begins by a clock that was set; what is missed later is as long as it lasted."""
+    made = [Line(3), Line(2)]
+    recorder, _ = new_recorder(tmp_path, iter(made))
+    wall_ns, whole = time.time_ns, recorder.config
+    parts: list[int] = []
+
+    def is_ended() -> bool:
+        if not parts and recorder.lines == 5 and recorder.snapshots == 1:
+            parts.append(recorder.lines)
+            monkeypatch.setattr(time, "time_ns", lambda: wall_ns() + step_s * 10**9)
+            recorder.config = replace(whole, part_bytes_max=1)
+        elif len(parts) == 1 and recorder.snapshots == 2:
+            parts.append(recorder.lines)
+            recorder.config = whole
+            assert not made[0].is_ended
+            made[0].abort()  # Lost, long after the new part began.
+        return recorder.snapshots == 3 and len(recorder.missed) == 1
+
+    run_until(recorder, is_ended)
+    (lost,) = recorder.missed
+    assert lost.why == "connection lost: ended"
+    assert 0 <= lost.to_ns - lost.from_ns < DEADLINE_S * 10**9
+
+
 def test_recorder_after_a_crash_reads_the_part_of_the_crash_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
