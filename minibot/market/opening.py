@@ -96,12 +96,22 @@ class Opening:
         session.feed.board.add(now_ms, kind, detail, until_ms=address.silent_until_ms)
         if session.pace.machine_s(left_ms) > OPENING_S_MAX:
             session.write()
-            raise FeedLost(
-                MARKET_ROLE,
-                EXCHANGE_BANNED,
-                f"{detail}; a start may take {OPENING_S_MAX:.0f} s. Start again when it is over",
-            )
+            raise _banned(detail)
         self._last_error = detail
+
+    def _heed_ban(self) -> None:
+        """End a start that a ban outlasts, before it waits for an answer in vain.
+
+        Raises:
+            FeedLost: EXCHANGE_BANNED.
+        """
+        session, address = self._session, self._session.address
+        left_ms = address.silent_until_ms - session.pace.now_ms()
+        if address.is_banned and session.pace.machine_s(left_ms) > OPENING_S_MAX:
+            detail = (
+                f"this address is banned until {address.silent_until_ms}, {left_ms} ms from now"
+            )
+            raise _banned(detail)
 
     def _reach(self) -> None:
         requests = self._session.requests
@@ -193,6 +203,7 @@ class Opening:
         for each in sent:
             self._session.courier.send(each)
         while len(answers) < len(jobs):
+            self._heed_ban()
             self._pump(self._lack(sent[0]))
         for number, job in enumerate(jobs):
             if self._is_to_be_asked_again(answers[number]):
@@ -257,6 +268,7 @@ class Opening:
             job = make(answers.append)
             self._session.courier.send(job)
             while not answers:
+                self._heed_ban()
                 self._pump(self._lack(job))
             answer = answers[0]
             if answer.error is None and not answer.is_skipped:
@@ -313,6 +325,14 @@ class Opening:
                 f"not ready after {OPENING_S_MAX:.0f} s: {lack}",
             )
         session.pump(PUMP_S)
+
+
+def _banned(detail: str) -> FeedLost:
+    return FeedLost(
+        MARKET_ROLE,
+        EXCHANGE_BANNED,
+        f"{detail}; a start may take {OPENING_S_MAX:.0f} s. Start again when it is over",
+    )
 
 
 class _Ended(Exception):

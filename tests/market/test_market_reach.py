@@ -132,6 +132,27 @@ def test_silence_in_the_middle_of_the_history_is_what_a_start_lacks(
     assert "the exchange wants no request before " in desk.stopped.detail
 
 
+@pytest.mark.row("F106")
+def test_ban_that_outlasts_a_start_ends_it_as_a_ban(tmp_path: Path) -> None:
+    """The shortest ban that the venue has, two minutes, is no network to be checked."""
+
+    def talk(sock: socket.socket, request: bytes) -> None:
+        if b"/ping" in request:
+            sock.sendall(answer(b"{}"))
+        else:
+            sock.sendall(answer(b"{}", "418 I'm a teapot", {"Retry-After": "120"}))
+
+    with Loopback(talk) as server:
+        desk = Desk(tmp_path, session_config(("BTCUSDT",), T0), server.port)
+        desk.start()
+        desk.join()
+
+    assert desk.stopped is not None
+    assert desk.stopped.reason_code == "EXCHANGE_BANNED"
+    assert "a start may take 45 s" in desk.stopped.detail
+    assert len(server.requests) == 2
+
+
 @pytest.mark.row("F113")
 def test_certificate_that_nobody_vouches_for_ends_the_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
