@@ -37,7 +37,10 @@ ATTEMPTS_MAX: Final = 50
 # No message at all on a connection with a hundred streams: it is dead, whatever the socket says.
 SILENCE_MS_MAX: Final = 60_000
 RENEWAL_RETRY_MS: Final = 60_000
+SILENT: Final = "no more data came"
 SHUTDOWN_BYTES_MAX: Final = 300
+# A connection that was silent for longer before its successor opened may have missed messages.
+QUIET_MS_MAX: Final = 4_000
 # Wait before a failed snapshot is requested again.
 RETRY_MS: Final = 5_000
 
@@ -263,7 +266,8 @@ class Recorder:
             return
         now_ns = self._clock.now_ns()
         if number == shard.standby_number:
-            shard.hand_over_ms = now_ns // 10**6 + OVERLAP_MS
+            shard.standby_opened_ns = now_ns
+            shard.hand_over_ms = now_ns // NS_PER_MS + OVERLAP_MS
             return
         shard.is_open, shard.is_given_up = True, False
         shard.renew_at_ms = now_ns // 10**6 + self.config.renew_after_ms
@@ -291,7 +295,7 @@ class Recorder:
             self._hand_over(shard, now_ms)
             return
         if shard.is_open:
-            why = "no more data came" if shard.is_given_up else lost.why
+            why = SILENT if shard.is_given_up else lost.why
             shard.lost_why = why
             self._print_line(f"stream ended: {why}")
         was_open = shard.is_open
@@ -308,11 +312,19 @@ class Recorder:
         self._print_line(f"{why}; next attempt in {wait_ms / 1000:.1f} s{look}")
 
     def _hand_over(self, shard: Shard, now_ms: int) -> None:
-        for at_ns, data in shard.held():
+        from_ns, to_ns = shard.last_ns, shard.standby_opened_ns
+        held, words = list(shard.held()), "nothing was missed"
+        # The successor alone brought something: the old connection may have been dead before.
+        if held and to_ns - from_ns > QUIET_MS_MAX * NS_PER_MS:
+            self._mark(Missed(from_ns, to_ns, shard.symbols, SILENT))
+            words = f"missed {(to_ns - from_ns) / 10**9:.1f} s: {SILENT}"
+            for symbol in shard.symbols:
+                self._ask_depth(symbol)
+        for at_ns, data in held:
             self._keep(at_ns, data)
         shard.promote()
         shard.renew_at_ms = now_ms + self.config.renew_after_ms
-        self._print_line("a new connection has taken over; nothing was missed")
+        self._print_line(f"a new connection has taken over; {words}")
 
     # --- messages -----------------------------------------------------------------------------
 

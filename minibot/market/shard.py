@@ -34,6 +34,7 @@ class Shard:
     backoff: Backoff = field(default_factory=lambda: Backoff(0, 0, 0))
     standby: Reader | None = None
     standby_number: int = 0
+    standby_opened_ns: int = 0
     hand_over_ms: int | None = None
     _heard: set[bytes] = field(default_factory=set)
     _held: list[tuple[int, bytes]] = field(default_factory=list)

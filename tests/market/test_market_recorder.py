@@ -331,6 +331,30 @@ def test_attempts_stay_under_the_budget_of_the_address(tmp_path: Path) -> None:
     assert ATTEMPTS_MAX + BINANCE.streams.limits.attempts_max < 300
 
 
+def test_successor_of_a_silent_connection_marks_what_both_may_have_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hand-over from a connection that died unseen is no proof that nothing was missed."""
+    monkeypatch.setattr("minibot.market.recorder.OVERLAP_MS", 50)
+    made, printed = [Line(numbered(1)), Line(numbered(5))], list[str]()
+    recorder, clock = new_recorder(
+        tmp_path, chain(made, map(Line, repeat(0))), renew_ms=30_000, print_line=printed.append
+    )
+
+    def is_ended() -> bool:
+        if recorder.lines == 3 and not clock.added_ns:
+            clock.added_ns = 40_000 * 10**6
+        return recorder.snapshots == 2 and recorder.lines == 6
+
+    run_until(recorder, is_ended)
+    (missed,) = marks(tmp_path)
+    assert missed.why == "no more data came"
+    assert missed.symbols == ("BTCUSDT",)
+    assert (missed.to_ns - missed.from_ns) // 10**9 >= 30
+    assert streamed(tmp_path) == numbered(1, 5)
+    assert any("taken over; missed" in line for line in printed)
+
+
 @pytest.mark.row("F112")
 @pytest.mark.parametrize("is_cut", [False, True])
 def test_old_connection_hands_over_without_a_message_lost_or_doubled(
