@@ -16,7 +16,7 @@ from minibot.events.model import JsonObject
 from minibot.kernel.errors import ConfigError, Refusal
 from minibot.kernel.files import ensure_folder, write_atomic
 from minibot.report.columns import table_lines
-from minibot.report.figures import date_clock, plain_text
+from minibot.report.figures import counted, date_clock, plain_text
 from minibot.runtime.paths import PROJECT, Var, shown_path
 from minibot.runtime.runfiles import LATEST
 
@@ -182,7 +182,7 @@ def lines_of(document: JsonObject) -> list[str]:
     cells = [_cells(row) for row in rows]
     passing = sum(row["is_opportunity"] for row in rows)
     return [
-        f"scan of {len(rows)} symbols by bars of {document['interval']} as of "
+        f"scan of {counted(len(rows), 'symbol')} by bars of {document['interval']} as of "
         f"{date_clock(document['ts'])} UTC",
         f"regime {regime['name']} since {date_clock(regime['since_ts'])}: {measures}; weights "
         f"{weights}",

@@ -106,6 +106,15 @@ def test_scan_twice_gives_the_same_bytes_in_any_order(var_dir: Path, two: list[P
     ]
 
 
+def test_scan_of_one_symbol_counts_it_in_the_singular(var_dir: Path, two: list[Path]) -> None:
+    """The heading counts its symbols as a person does."""
+    one = verb(var_dir, "scan", "--source", f"klines:{two[0]}", *MINUTES)
+    both = [part for path in two for part in ("--source", f"klines:{path}")]
+
+    assert one.out.startswith("scan of 1 symbol by bars of 1m")
+    assert verb(var_dir, "scan", *both, *MINUTES).out.startswith("scan of 2 symbols by bars")
+
+
 def test_scan_without_enough_bars_gives_no_score_and_names_what_is_missing(
     var_dir: Path, two: list[Path]
 ) -> None:
