@@ -10,6 +10,7 @@ from minibot.cli.main import CHECK_FAILED
 from minibot.cli.support.output import show_json, show_lines, show_rows
 from minibot.cli.support.profile import own_var, profile_of_start, staged_lines
 from minibot.cli.support.selection import add_profile
+from minibot.kernel.errors import Refusal
 
 HELP = "can this machine run a profile? OK, WARN or FAIL, each with the command that fixes it"
 EXAMPLE = "minibot doctor --config config/nore.v1.json"
@@ -27,7 +28,6 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--minutes",
-        default=MINUTES,
         metavar="N",
         help=f"how long the streams are listened to with --exchange (default: {MINUTES})",
     )
@@ -44,10 +44,13 @@ def run(arguments: argparse.Namespace) -> int:
     from minibot.report.summary import Row
     from minibot.strategies.trial_process import require_runnable
 
+    if arguments.minutes is not None and not arguments.exchange:
+        raise Refusal("--minutes belongs to --exchange.", "Add it, or leave this flag out.")
     config = profile_of_start(arguments, *own_var(arguments))
     require_runnable(config)
     if arguments.exchange:
-        return meet_exchange(arguments, config)
+        minutes = MINUTES if arguments.minutes is None else arguments.minutes
+        return meet_exchange(arguments, config, minutes)
     results = list(examine(config, config.var, _words(arguments)))
     failed = [result for result in results if not result.passed]
     if arguments.json:

@@ -52,6 +52,14 @@ POWERCFG = """  GUID der Energieeinstellung: 29f6c1db  (Standbymodus nach)
 """
 
 
+def test_doctor_refuses_minutes_for_which_it_would_not_listen(var_dir: Path) -> None:
+    """A listening time belongs to --exchange: without it, nothing would be listened to."""
+    done = verb(var_dir, "doctor", "--minutes", "1")
+
+    assert done.code == 2
+    assert "--minutes belongs to --exchange" in done.err
+
+
 def profile(*sets: str, name: str = "nore-demo") -> Config:
     """Return a shipped profile with changes."""
     return load_config(PROJECT / "config" / f"{name}.v1.json", sets)

@@ -34,7 +34,7 @@ SYMBOLS_MAX: Final = 5
 PASS, DIFFERS = 0, 1
 
 
-def meet_exchange(arguments: argparse.Namespace, config: Config) -> int:
+def meet_exchange(arguments: argparse.Namespace, config: Config, minutes: str) -> int:
     """Contact the host; 0 when nothing differs, 1 when something does.
 
     Raises:
@@ -47,7 +47,7 @@ def meet_exchange(arguments: argparse.Namespace, config: Config) -> int:
             (),
             "Take config/nore.v1.json, or set embedded=null, binance.rest_url and stream_url.",
         )
-    seconds = 60 * _minutes(arguments.minutes)
+    seconds = 60 * _minutes(minutes)
     meet = first_contact(venue_of(config))
     if meet is None:
         raise ConfigError(
