@@ -10,18 +10,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from minibot.cores.input_order import LineSource
 from minibot.events.model import DeadLetter, JsonObject
 from minibot.events.names import AI_ROLE
 from minibot.events.reasons import END_GROUP, REASONS
 from minibot.kernel.errors import RunStop
 from minibot.kernel.files import ensure_folder, read_hashed, write_hashed
 from minibot.kernel.journal import JournalReader
-from minibot.kernel.queue import reader_folder
+from minibot.kernel.queue import DEAD_LETTERS, reader_folder
 from minibot.report.audit import limit_violations, unallowed_intents
 from minibot.report.figures import counted, duration, listed, milliseconds, plain_text
 from minibot.report.memory_slope import slope_bytes_per_hour
@@ -306,10 +308,12 @@ def dead_letters(night: Night) -> Iterator[DeadLetter]:
             folder = reader_folder(recorded.queues, queue, role, spec.primary_reader == role)
             if not (folder / "deadletter.head").exists():
                 continue
-            for line in JournalReader(folder, "deadletter").read(FINDINGS_MAX):
-                payload = recorded.codec.decode(f"{queue}/deadletter", line.json).payload
-                if isinstance(payload, DeadLetter):
-                    yield payload
+            with closing(JournalReader(folder, DEAD_LETTERS)) as reader:
+                source = LineSource(reader)
+                while (line := source.next()) is not None:
+                    payload = recorded.codec.decode(f"{queue}/{DEAD_LETTERS}", line.json).payload
+                    if isinstance(payload, DeadLetter):
+                        yield payload
 
 
 def _figures(night: Night, var: Var) -> Criterion:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -12,9 +13,15 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace as replace_struct
 
 from minibot.accounting.run_counters import HealthCounters
-from minibot.events.model import Health
+from minibot.events.ids import position_id
+from minibot.events.model import DeadLetter, Event, Health
+from minibot.events.names import RISK_ROLE, TICKS
+from minibot.events.reasons import POISON_EVENT
+from minibot.kernel.line import encode_line
+from minibot.kernel.queue import DEAD_LETTERS, open_side_writer, reader_folder
 from minibot.report import acceptance as judge
 from minibot.report.acceptance import (
     DRILL,
@@ -25,6 +32,7 @@ from minibot.report.acceptance import (
     Acceptance,
     Criterion,
     accept,
+    dead_letters,
     keep,
 )
 from minibot.report.memory_slope import slope_bytes_per_hour
@@ -32,6 +40,7 @@ from minibot.report.night import Night
 from minibot.report.proof import findings_of
 from minibot.report.records import read_record
 from minibot.runtime.paths import Var
+from tests.replay.damaged import copy_of
 from tests.report.nights import (
     FRAMES,
     HOSTS,
@@ -50,6 +59,7 @@ from tests.report.nights import (
 from tests.runs import ShortRun, raw_events, verb
 
 HOUR_MS = 60 * MINUTE_MS
+LETTERS = 1_001
 
 verified = cache(lambda run_dir: tuple(findings_of(run_dir)))
 
@@ -113,6 +123,37 @@ def test_simulated_seven_hours_pass_as_a_drill_that_does_not_count(
     assert acceptance.verdict == DRILL
     assert acceptance.passed
     assert not acceptance.counts_as_night
+
+
+def test_dead_letters_beyond_a_thousand_are_counted_too(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
+    """The criterion says how many lines a reader could not use, however many there are."""
+    night = Night.open(copy_of(short_run, tmp_path))
+    folder = reader_folder(night.recorded.queues, TICKS, RISK_ROLE, primary=False)
+    letter = DeadLetter(
+        queue=TICKS,
+        seq=1,
+        offset=0,
+        reason_code=POISON_EVENT,
+        detail="it crashed the core",
+        line="{}",
+        line_sha256="0" * 64,
+    )
+    codec, ts = night.recorded.codec, night.manifest.clock_origin_ms
+    with closing(open_side_writer(folder, DEAD_LETTERS, sync=False)) as writer:
+        for seq in range(1, LETTERS + 1):
+            event = Event(
+                ts=ts,
+                id=position_id(night.run_id, RISK_ROLE, DEAD_LETTERS, seq),
+                source=RISK_ROLE,
+                run_id=night.run_id,
+                cmdline_hash=night.manifest.processes[RISK_ROLE].cmdline_hash,
+                payload=replace_struct(letter, seq=seq),
+            )
+            writer.append([encode_line(codec.encode(f"{TICKS}/{DEAD_LETTERS}", event))])
+
+    assert [each.seq for each in dead_letters(night)] == list(range(1, LETTERS + 1))
 
 
 def test_short_run_is_not_a_night_and_says_how_short(short_run: ShortRun) -> None:
