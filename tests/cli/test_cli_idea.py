@@ -83,6 +83,17 @@ def test_set_beside_an_idea_is_stronger() -> None:
     assert (execution.maker_fee_bps, execution.taker_fee_bps) == ("2", "10")
 
 
+def test_set_that_fits_the_timeframe_alone_is_taken() -> None:
+    """Its bars need not be those of the profile's own timeframe, which the idea replaces."""
+    sets = ("--set", 'market.bar_intervals=["5m","15m"]', "--set", "strategy.trend_interval=15m")
+    arguments = parser("backtest").parse_args(["backtest", "--timeframe", "5m", *sets])
+    take_idea(arguments)
+    config = profile_of(arguments)
+
+    assert config.market.bar_intervals == ("5m", "15m")
+    assert (config.strategy.bar_interval, config.strategy.trend_interval) == ("5m", "15m")
+
+
 def test_source_of_several_words_keeps_those_of_the_pairs() -> None:
     """Two files were named, one pair is wanted."""
     words = ("--source", SHIPPED, "--source", "klines:ethusdt-1m", "--pairs", "ETH/USDT")

@@ -12,6 +12,7 @@ import os
 import re
 import shlex
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
@@ -41,6 +42,8 @@ FEE_BPS_MAX: Final = Decimal(1000)
 FEE: Final = re.compile(r"(\d{1,6}(?:\.\d{1,4})?) ?(%|bps)")
 BPS_PER_PERCENT: Final = 100
 BAR_MINUTES: Final = "1m"
+# Keys that `--timeframe` replaces.
+OF_BARS: Final = ("market.bar_intervals", "strategy.bar_interval", "strategy.trend_interval")
 DEFAULT_PAIR: Final = "BTCUSDT"
 SHOWN_MAX: Final = 40
 MESSAGE_MAX: Final = 400
@@ -76,7 +79,7 @@ def take_idea(arguments: argparse.Namespace, recorded: JsonObject | None = None)
     flags = ("strategy", "timeframe", "pairs", "fee", "start", "end")
     if all(getattr(arguments, flag, None) is None for flag in flags):
         return
-    config = profile_of(arguments) if recorded is None else recorded_profile(recorded, arguments)
+    config = _changed_profile(arguments, recorded)
     pairs = _pairs(arguments.pairs, config)
     meant = [*_strategy_sets(arguments.strategy, config), *_timeframe_sets(arguments, config)]
     meant += _fee_sets(arguments.fee)
@@ -97,6 +100,25 @@ def take_idea(arguments: argparse.Namespace, recorded: JsonObject | None = None)
     # As a comment of the shell, so that the line may be typed again.
     why = "  # the trend keeps its number of bars" if has_trend else ""
     say(f"means: {shlex.join(shown)}{why}")
+
+
+def _changed_profile(arguments: argparse.Namespace, recorded: JsonObject | None) -> Config:
+    """Return the profile that the flags change.
+
+    A `--set` of intervals may fit those of `--timeframe` alone; the verb judges both together.
+    """
+
+    def read(given: argparse.Namespace) -> Config:
+        return profile_of(given) if recorded is None else recorded_profile(recorded, given)
+
+    try:
+        return read(arguments)
+    except ConfigError:
+        others = [text for text in arguments.set if text.partition("=")[0].strip() not in OF_BARS]
+        if arguments.timeframe is not None and len(others) < len(arguments.set):
+            with suppress(ConfigError):
+                return read(argparse.Namespace(**{**vars(arguments), "set": others}))
+        raise
 
 
 def fed(arguments: argparse.Namespace, config: Config) -> Config:
