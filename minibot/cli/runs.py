@@ -51,7 +51,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         choices=["list", "show"],
         help="list them, oldest first (default), or show one, or two side by side",
     )
-    command.add_argument("names", nargs="*", metavar="RUN", help=f"show: each is {NAMED}")
+    command.add_argument(
+        "names",
+        nargs="*",
+        metavar="RUN",
+        help=f"show: run id, directory or latest; of two each is {NAMED}",
+    )
     add_html(command)
     add_filters(command)
     command.add_argument(
