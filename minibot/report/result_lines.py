@@ -98,10 +98,10 @@ class ResultLines(NamedTuple):
         unit = Decimal(1).scaleb(-SHOWN_PLACES)
         costs = [each.quantize(unit, ROUND_HALF_EVEN) for each in self[1:]]
         if any(each and not short for each, short in zip(self[1:], costs, strict=True)):
-            return tuple((name, f"{each:+,.{PLACES}f}") for name, each in self.named())
+            return tuple((name, _signed(each, PLACES)) for name, each in self.named())
         slippage, fees, raw = costs
         short = ResultLines(raw - slippage - fees, slippage, fees, raw)
-        return tuple((name, _signed(each)) for name, each in short.named())
+        return tuple((name, _signed(each, SHOWN_PLACES)) for name, each in short.named())
 
     def to_json(self) -> JsonObject:
         """Return the lines as decimal strings."""
@@ -114,5 +114,5 @@ def result_lines(performance: Performance, tally: CostTally) -> ResultLines:
     return ResultLines.of(raw, performance.portfolio.fees, tally)
 
 
-def _signed(amount: Decimal) -> str:
-    return f"{amount:+,.{SHOWN_PLACES}f}" if amount else f"{abs(amount):,.{SHOWN_PLACES}f}"
+def _signed(amount: Decimal, places: int) -> str:
+    return f"{amount:+,.{places}f}" if amount else f"{abs(amount):,.{places}f}"
