@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 HOURS_HEAD: Final = (
     *("hour, UTC", "result", "at the mid", "slippage", "fees", "equity at its end"),
-    *("orders filled", "trades closed", "refused", "incidents", "outage"),
+    *("fills", "trades closed", "refused", "incidents", "outage"),
 )
 
 

@@ -34,6 +34,23 @@ def fill(side: str, price: str, bid: str | None, ask: str | None, fee: str = "1"
     return Fill("o", "c", "BTCUSDT", side, "2", price, fee, "USDT", "TAKER", bid=bid, ask=ask)
 
 
+def test_line_of_nothing_has_no_sign_however_many_places() -> None:
+    """Fees of nothing are no gain, also where another line needs all of its places."""
+    lines = ResultLines.of(-10_773, 0, CostTally())
+
+    assert [text for _, text in lines.shown()] == [
+        *("-0.00010773", "0.00000000", "0.00000000", "-0.00010773"),
+    ]
+
+
+def test_column_of_an_hours_fills_is_named_by_what_it_counts(night: Night) -> None:
+    """An order that is filled in parts has several fills."""
+    cells = [row.cells() for row in hour_rows(night.count, night.incidents)]
+
+    counted = sum(int(each[HOURS_HEAD.index("fills")].replace(",", "")) for each in cells)
+    assert counted == night.count.lines["fills"]
+
+
 @pytest.mark.row("C-105")
 @pytest.mark.parametrize(
     ("one", "slippage"),
