@@ -130,7 +130,7 @@ def _take(scanner: Scanner, payloads: Iterable[Payload], *, ranks_watched: bool 
             scanner.take_value(payload.feed, float(payload.value), payload.value_ts)
         elif isinstance(payload, Universe):
             watched = payload.watched if ranks_watched else ()
-            scanner.watch((*payload.traded, *watched), payload.kept)
+            scanner.watch((*payload.traded, *watched))
     return last_ts
 
 

@@ -207,7 +207,7 @@ def test_restored_scanner_goes_on_with_the_same_bytes() -> None:
     kept = full()
     kept.take_value("social_cusdt", 2.5, MIDNIGHT)
     kept.take_value("social_zusdt", 1.5, MIDNIGHT)
-    kept.watch(SYMBOLS[:-1], kept=SYMBOLS[-1:])
+    kept.watch(SYMBOLS[:-1])
     kept.due(MIDNIGHT)
     kept.scan(MIDNIGHT)
     other = Scanner(SETTINGS)

@@ -255,6 +255,37 @@ def test_kept_symbol_that_joins_is_ranked_by_the_bars_it_has() -> None:
     assert [(len(scan.ranked), scan.lacking) for scan in scans] == [(0, 2), (2, 0), (3, 0)]
 
 
+@pytest.mark.parametrize("back_s", [140, 170])
+def test_symbol_that_comes_back_is_ranked_at_once(back_s: int) -> None:
+    """Its streams outlast its place by 20 s; history comes again only after they ended."""
+    symbol, gone_s, silent_s = SYMBOLS[2], 130, 150
+    events = [
+        event
+        for event in inserted(list(market(400)), gone_s, universe(*SYMBOLS[:2]))
+        if not (
+            isinstance(event.payload, Bar)
+            and event.payload.symbol == symbol
+            and silent_s <= (event.payload.open_ts - MIDNIGHT) // 1_000 < back_s
+        )
+    ]
+    back_ts = MIDNIGHT + back_s * 1_000
+    events = inserted(events, back_s, universe(*SYMBOLS))
+    at = next(n for n, event in enumerate(events) if event.ts >= back_ts) + 1
+    if back_s > silent_s:
+        events[at:at] = [
+            Event(back_ts, f"again {event.id}", event.source, RUN_ID, HASH, past)
+            for event in market(back_s)
+            if isinstance(bar := event.payload, Bar) and bar.symbol == symbol
+            for past in [structs.replace(bar, is_history=True)]
+        ][-120:]
+
+    scans = payloads(played(core_from_config(profile()), events), MarketScan)
+
+    after = [scan for scan in scans if scan.as_of_ts > back_ts]
+    assert after
+    assert [(len(scan.ranked), scan.lacking) for scan in after] == [(3, 0)] * len(after)
+
+
 def test_restart_keeps_which_symbols_are_ranked() -> None:
     """A core restored among bars of a kept symbol tells what it would have told."""
     events = inserted(list(market()), 0, universe(*SYMBOLS[:2], kept=SYMBOLS[2:]))

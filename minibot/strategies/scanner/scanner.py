@@ -125,13 +125,14 @@ class Scanner:
 
     # --- inputs -------------------------------------------------------------------------------
 
-    def watch(self, symbols: Iterable[str], kept: Iterable[str] = ()) -> None:
-        """Rank only these symbols from now on; those that stay keep their bars.
+    def watch(self, symbols: Iterable[str]) -> None:
+        """Rank only these symbols from now on.
 
-        `kept` symbols, which are still followed, keep theirs too, as no history would come again.
+        All keep their bars: streams outlast a place, and history only adds newer bars.
         """
         self._ranked = frozenset(symbols)
-        self._symbols = {symbol: self._of(symbol) for symbol in sorted(self._ranked.union(kept))}
+        for symbol in sorted(self._ranked):
+            self._of(symbol)
 
     def take_bar(self, symbol: str, bar: ClosedBar) -> None:
         """Take a closed bar; ignore one of an interval that it does not use."""

@@ -67,7 +67,7 @@ class Scans:
         if self._ranks_watched:
             self._watched = frozenset(universe.watched) - set(universe.kept)
         watched = universe.watched if self._ranks_watched else ()
-        self._scanner.watch((*universe.traded, *watched), universe.kept)
+        self._scanner.watch((*universe.traded, *watched))
 
     def is_for_ranks_alone(self, symbol: str, bar: ClosedBar) -> bool:
         """Return whether a bar belongs to a watched symbol, for which no strategy decides."""
