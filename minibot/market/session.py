@@ -358,7 +358,7 @@ class Session:
             self._ping_due = next_due(self._ping_due, now_ms, self.config.ping_interval_ms)
             self.requests.measure()
         self.upkeep.on_clock(now_ms)
-        self.watched.on_clock(now_ms)
+        self.watched.on_clock()
         if self._read_ms is not None:
             # Judge only up to when everything was read: a backlog of ours is no outage, and in a
             # busy market the inbox fills again during each write.

@@ -1,9 +1,10 @@
 """Closed bars of watched symbols, by REST: the scanner ranks them, but no stream follows them.
 
-At the scanner's pace, every bar that has closed since is requested once it is final. These requests
-go a few at a time and after all others, so that rules, holes and books of traded symbols never wait
-for them. A new symbol gets its warm-up first. The bars are closed klines, written as `bar` events
-like those of a warm-up: a replay reads them from the journal.
+At each moment of a scan, which waits some seconds for them, every bar that has closed since is
+requested once it is final. These requests go a few at a time and after all others, so that rules,
+holes and books of traded symbols never wait for them. A new symbol gets its warm-up first. The bars
+are closed klines, written as `bar` events like those of a warm-up: a replay reads them from the
+journal.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class WatchedConfig:
 
     Attributes:
         intervals: The lengths of bars to request.
-        every_ms: How often bars are looked for, in ms of market time.
+        every_ms: Time between two scans, whose moments are whole multiples of it, ms.
         warmup: The closed bars of a symbol that is new.
     """
 
@@ -78,14 +79,14 @@ class WatchedBars:
         """Go on after a former process of the same run, which wrote bars up to these times."""
         self._ends.update(ends)
 
-    def on_clock(self, now_ms: int) -> None:
+    def on_clock(self) -> None:
         """Look for closed bars when that is due, and send requests that may go."""
         config = self._config
         if config is None:
             return
-        if (self._due is None or now_ms >= self._due) and self._is_settled(config):
-            begin = now_ms if self._due is None else self._due
-            self._due = next_due(begin, now_ms, config.every_ms)
+        settled_ts = self._requests.settled_ts()
+        if (self._due is None or settled_ts >= self._due) and self._is_settled(config):
+            self._due = next_due(0, settled_ts, config.every_ms)
             self._look(config)
         self._send()
 

@@ -26,7 +26,7 @@ from tests.market.market_desk import link_limits
 from tests.risk.desk import PROJECT
 
 MINUTE = 60_000
-START = 1_700_000_040_000  # A whole minute.
+START = 1_699_999_800_000  # A whole pace of five minutes.
 TRADED = "BTCUSDT"
 
 
@@ -115,10 +115,10 @@ class Watch:
     def at_ms(self, ms: int, *, error: RestError | None = None) -> list[tuple[str, int]]:
         """Move to a time after the start; return symbol and open time of the bars written."""
         self.venue.ms = START + ms
-        self.bars.on_clock(self.venue.ms)
+        self.bars.on_clock()
         while self.venue.jobs:
             self.venue.answer(error)
-            self.bars.on_clock(self.venue.ms)
+            self.bars.on_clock()
         said = [payload for payload, _ in self.feed.take() if isinstance(payload, Bar)]
         assert all(bar.is_history and bar.interval == "1m" and bar.trades == 2 for bar in said)
         return [(bar.symbol, (bar.open_ts - START) // MINUTE) for bar in said]
@@ -134,6 +134,16 @@ def test_new_symbol_has_its_warm_up_and_then_what_closed_at_each_pace() -> None:
     assert watch.at(5.5) == []
     assert watch.at(17) == [("ETHUSDT", place) for place in range(5, 17)]
     assert watch.venue.asked == [("ETHUSDT", "1m", limit) for limit in (3, 5, 12)]
+
+
+def test_look_after_the_first_is_at_the_moment_of_a_scan() -> None:
+    """A run that starts between two scans has the bars of both, not those of its own minutes."""
+    watch = Watch("ETHUSDT")
+
+    assert watch.at(2) == [("ETHUSDT", place) for place in (-1, 0, 1)]
+    assert watch.at(5) == [("ETHUSDT", place) for place in (2, 3, 4)]
+    assert watch.at(7) == []
+    assert watch.at(10) == [("ETHUSDT", place) for place in range(5, 10)]
 
 
 def test_bar_is_requested_only_once_its_kline_is_final() -> None:
@@ -173,12 +183,12 @@ def test_requests_go_a_few_at_a_time_and_behind_all_others() -> None:
     names = [f"C{number:02d}USDT" for number in range(50)]
     watch = Watch(*names)
     watch.venue.ms = START + SETTLE_MS
-    watch.bars.on_clock(watch.venue.ms)
+    watch.bars.on_clock()
 
     assert len(watch.venue.jobs) == AT_ONCE
     assert {job.rank for job in watch.venue.jobs} == {WATCHED}
     assert WATCHED > DEPTH
-    watch.bars.on_clock(watch.venue.ms)
+    watch.bars.on_clock()
     assert len(watch.venue.jobs) == AT_ONCE
     assert {symbol for symbol, _ in watch.at(0)} == set(names)
     assert sorted(watch.venue.asked) == [(name, "1m", 3) for name in names]
@@ -190,7 +200,7 @@ def test_symbol_that_is_followed_is_left_to_its_streams() -> None:
     watch.feed.follow("SOLUSDT", START)
     first = watch.at(0)
     watch.venue.ms = START + 5 * MINUTE + SETTLE_MS
-    watch.bars.on_clock(watch.venue.ms)
+    watch.bars.on_clock()
     watch.name("SOLUSDT")  # ETHUSDT is traded from now on, before its rules have come.
     dropped = watch.at(5)
     watch.name("ETHUSDT", "SOLUSDT")
