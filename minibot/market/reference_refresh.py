@@ -99,13 +99,18 @@ class ReferenceRefresh:
         self._left: dict[str, int] = {}
         self._left_by: int | None = None
         self._former: dict[str, Instrument] = {}
+        self._traded_before: tuple[str, ...] = ()
         self._asked: dict[str, int] = {}
         # Refused prices by symbol when rules were last requested.
         self._outliers: dict[str, int] = {}
         self._is_checking = self._is_resolving = False
 
     def resume(
-        self, left: Mapping[str, int], left_by: int | None, rules: Mapping[str, Instrument]
+        self,
+        left: Mapping[str, int],
+        left_by: int | None,
+        rules: Mapping[str, Instrument],
+        traded: Sequence[str] = (),
     ) -> None:
         """Resume after a former process of the same run, before the first universe.
 
@@ -113,10 +118,12 @@ class ReferenceRefresh:
             left: The symbols that it gave up, and when.
             left_by: When it had given up any other symbol, if there may be more.
             rules: The last rules that it told of each symbol.
+            traded: The traded symbols of its last universe; none if that is not known.
         """
         self._left.update(left)
         self._left_by = left_by
         self._former.update(rules)
+        self._traded_before = tuple(traded)
 
     # --- cadence ------------------------------------------------------------------------------
 
@@ -250,7 +257,10 @@ class ReferenceRefresh:
         """Return the universe that follows from the answers and the symbols traded now."""
         if self.config is None:
             raise ValueError("a profile without a universe has nothing to resolve")
-        before = tuple(self._feed.symbols) if self.universe is None else self.universe.traded
+        # Among the followed are also symbols that left just before a restart, or are held.
+        before = self._traded_before or tuple(self._feed.symbols)
+        if self.universe is not None:
+            before = self.universe.traded
         return resolve(self.config, listings, volumes, before)
 
     def open(self, resolution: Resolution, listings: Listings | None) -> None:

@@ -1,7 +1,8 @@
 """Resume point of a restarted market role: the last data that a former process wrote.
 
 The last segments of `market_ticks` are read once, and its first lines. They decide only where bars,
-trade ids and gaps begin, and by which rules a symbol was known that has meanwhile been delisted.
+trade ids and gaps begin, which symbols were traded, and by which rules a symbol was known that has
+meanwhile been delisted.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class ResumePoint:
     the time of the last beat that named a symbol; `read_from` the time of the first line of the
     last segments, where the queue has lines before it; `rules` the last rules of each symbol in the
     lines read: a change between the first lines and the last segments is not among them, nor a
-    symbol that joined there.
+    symbol that joined there; `traded` the traded symbols of the last universe in those lines.
     """
 
     last_ts: int = 0
@@ -43,6 +44,7 @@ class ResumePoint:
     heard: dict[str, int] = field(default_factory=dict)
     read_from: int | None = None
     rules: dict[str, Instrument] = field(default_factory=dict)
+    traded: tuple[str, ...] = ()
 
     def left(self) -> dict[str, int]:
         """Return until when each symbol was followed that is followed no longer."""
@@ -102,6 +104,8 @@ def _note(tail: ResumePoint, json: bytes) -> None:
         tail.heard.update(dict.fromkeys(tail.followed, tail.last_ts))
     elif event["type"] == "instrument":
         _note_rules(tail, payload)
+    elif event["type"] == "universe":
+        tail.traded = tuple(payload["traded"])
     elif event["type"] == "book":
         tail.books.add(payload["symbol"])
     elif event["type"] == "gap" and payload["stream"] == DEPTH:

@@ -158,7 +158,7 @@ def resume(session: Session, tail: ResumePoint) -> None:
     for symbol in tail.followed:
         session.feed.follow(symbol, now_ms)
     session.watched.resume(tail.bar_ends)
-    session.upkeep.resume(tail.left(), tail.read_from, tail.rules)
+    session.upkeep.resume(tail.left(), tail.read_from, tail.rules, tail.traded)
     for symbol, feed in session.feed.symbols.items():
         ends = {interval: end for (name, interval), end in tail.bar_ends.items() if name == symbol}
         trade_id, had_book = tail.trade_ids.get(symbol), symbol in tail.books

@@ -451,6 +451,29 @@ def test_symbol_that_left_before_a_restart_has_a_gap_in_a_later_universe() -> No
     ]
 
 
+def test_symbol_traded_before_a_restart_keeps_its_place() -> None:
+    """A better one that had left, whose streams still went on, does not take it."""
+    requests = requests_of(Tray())
+    names = ("BTCUSDT", "ETHUSDT", "XRPUSDT")
+    for name in names:
+        requests.feed.follow(name, 0)
+    upkeep = ReferenceRefresh(
+        universe(traded_max=2),
+        None,
+        requests.feed,
+        requests,
+        Followed(),
+        requests.clock,
+        Held(),
+        rules_interval_ms=600_000,
+    )
+    upkeep.resume({}, None, {}, ("ETHUSDT", "XRPUSDT"))
+
+    found = upkeep.resolution(listings(*names), dict(zip(names, ("3", "2", "1"), strict=True)))
+
+    assert found.traded == ("ETHUSDT", "XRPUSDT")
+
+
 class Followed:
     """Follower that notes which symbols it was asked to follow."""
 

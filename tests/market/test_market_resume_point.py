@@ -25,7 +25,10 @@ def line(ts: int, kind: str, payload: Mapping[str, Any]) -> bytes:
 
 
 def test_rules_of_the_start_and_of_the_end_are_known(tmp_path: Path) -> None:
-    """Rules stand in the first lines and in the last segments; the later ones count."""
+    """Rules stand in the first lines and in the last segments; the later ones count.
+
+    Of universes the last counts.
+    """
     changed = instrument("ETHUSDT", qty_min="0.5", filters_unknown=("FRESH",))
     make_queue(tmp_path, QUEUE, None)
     with closing(open_writer(tmp_path, QUEUE, segment_bytes=1000)) as writer:
@@ -34,6 +37,8 @@ def test_rules_of_the_start_and_of_the_end_are_known(tmp_path: Path) -> None:
         for ts in range(2, 40):
             writer.append_json([beat(ts)])
         writer.append_json([line(40, "instrument", changed.to_json())])
+        for traded in (["BTCUSDT"], ["ETHUSDT"]):
+            writer.append_json([line(40, "universe", {"traded": traded})])
 
     tail = read_resume_point(queue_folder(tmp_path, QUEUE))
 
@@ -41,4 +46,5 @@ def test_rules_of_the_start_and_of_the_end_are_known(tmp_path: Path) -> None:
     assert tail.read_from > 2
     assert tail.rules == {"BTCUSDT": instrument("BTCUSDT"), "ETHUSDT": changed}
     assert tail.followed == ("BTCUSDT", "ETHUSDT")
+    assert tail.traded == ("ETHUSDT",)
     assert tail.last_ts == 40
