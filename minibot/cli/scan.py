@@ -92,11 +92,13 @@ def _settings(config: JsonObject) -> ScannerSettings:
 
 
 def _of_run(recorded: Recorded, arguments: argparse.Namespace) -> MarketScan:
-    """Return the scan of a run by its own scanner, which `--set` changes."""
+    """Return the scan of a run by its own scanner, which `--set` changes, or by that of `-c`."""
     from minibot.backtest.market_scan import scan_run
 
     config = recorded.manifest.config
-    if arguments.set:
+    if arguments.config is not DEFAULT_PROFILE:
+        config = profile_of(arguments).raw
+    elif arguments.set:
         config = recorded_profile(config, arguments).raw
     return scan_run(recorded, _settings(config), arguments.interval)
 

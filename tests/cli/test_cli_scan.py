@@ -152,20 +152,25 @@ def test_scan_of_a_run_reads_the_bars_that_it_wrote(var_dir: Path, project: Path
 def test_scan_of_a_run_is_by_the_scanner_of_the_run(
     short_run: ShortRun, tmp_path: Path, var_dir: Path
 ) -> None:
-    """A run's own thresholds hold, and --set changes them."""
+    """A run's own thresholds hold, --set changes them, and a named profile has its own."""
     copied = copy_of(short_run, tmp_path)
     ours = config_with(Manifest.load(copied).config, [f"scanner={json.dumps(OF_RUN)}"]).raw
     manifest_says(copied, config=ours)
 
     done = verb(var_dir, "scan", str(copied), "--json")
     other = verb(var_dir, "scan", str(copied), "--json", "--set", "scanner.score_min=8")
+    overlay = {"schema": "minibot.config", "v": 1, "extends": "nore.v1.json", "profile": "own"}
+    scanner = {"bar_interval": "1m", "score_min": "9"}
+    path = tmp_path / "own.json"
+    path.write_text(json.dumps(overlay | {"scanner": scanner}))
+    named = verb(var_dir, "scan", str(copied), "--json", "--config", str(path))
 
-    assert done.code == other.code == 0, done.err + other.err
+    assert done.code == other.code == named.code == 0, done.err + other.err + named.err
     found = [
         {one["name"]: one["threshold"] for one in each.document["rows"][0]["filters"]}["score_min"]
-        for each in (done, other)
+        for each in (done, other, named)
     ]
-    assert found == ["7", "8"]
+    assert found == ["7", "8", "9"]
 
 
 def test_recommendation_of_a_model_is_its_likeliest_side_and_of_none_a_dash() -> None:
