@@ -11,9 +11,12 @@ import pytest
 
 from minibot.backtest.market_scan import recommendation_text
 from minibot.cli.scan import OPPORTUNITIES_FILE, SCAN_FILE
+from minibot.cli.support.venue_bars import venue_bars
 from minibot.events.model import Recommendation
-from minibot.runtime.configuration.config import config_with
+from minibot.exchanges.base import Candle
+from minibot.runtime.configuration.config import config_with, load_config
 from minibot.runtime.manifest import Manifest
+from minibot.runtime.paths import PROJECT
 from minibot.strategies.scanner.factors import BARS_MIN
 from tests.backtest.markets import walk, write_klines
 from tests.replay.damaged import copy_of, manifest_says
@@ -211,6 +214,41 @@ def test_scan_of_the_venue_ranks_its_newest_closed_bars(var_dir: Path, venue: Ex
     assert all(row["score"] is not None for row in rows), rows
     assert done.document["ts"] % 60_000 == 0
     assert [row["symbol"] for row in told(var_dir, SCAN_FILE)] == [row["symbol"] for row in rows]
+
+
+class Slow:
+    """REST client of a venue at which each answer takes a minute."""
+
+    def __init__(self) -> None:
+        self.ms = 1_700_000_041_000
+
+    def server_time(self) -> int:
+        return self.ms
+
+    def candles(
+        self, symbol: str, interval: str, *, start: int | None, end: int, limit: int
+    ) -> list[Candle]:
+        """Return the newest minutes up to `end`."""
+        self.ms += 60_000
+        last = min(end, self.ms) // 60_000 * 60_000
+        opens = [last - place * 60_000 for place in reversed(range(limit))]
+        return [Candle(ts, ts + 59_999, "1", "1", "1", "1", "1", "1", 1, "1") for ts in opens]
+
+    def close(self) -> None:
+        pass
+
+
+def test_bars_of_the_venue_end_at_one_moment_for_all_symbols(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A minute that ends between the requests of two symbols is left out for both."""
+    monkeypatch.setattr("minibot.cli.support.venue_bars.heeding_rest", lambda *_: Slow())
+    config = load_config(PROJECT / "config" / "nore.v1.json")
+
+    found = list(venue_bars(config, tmp_path, ("AUSDT", "BUSDT", "CUSDT"), [("1m", 3)]))
+
+    ends = {bar.symbol: bar.close_ts for bar in found}
+    assert ends == dict.fromkeys(("AUSDT", "BUSDT", "CUSDT"), 1_700_000_039_999)
 
 
 @pytest.mark.process

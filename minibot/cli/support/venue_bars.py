@@ -21,6 +21,8 @@ def venue_bars(
 ) -> Iterator[Bar]:
     """Yield closed bars of each symbol, oldest first, interval by interval.
 
+    The venue's time is read once: bars that close during the requests are left out for all.
+
     Args:
         config: The profile, whose venue and host are asked.
         root: The folder `var`, which remembers a silence that the venue asked for.
@@ -36,8 +38,8 @@ def venue_bars(
         raise ConfigError("--venue: there is no venue to ask.", faults)
     rest = heeding_rest(config, root)
     try:
+        settled_ts = _server_time(rest, config) - SETTLE_MS
         for symbol in symbols:
-            settled_ts = _server_time(rest, config) - SETTLE_MS
             for interval, count in wanted:
                 candles = _candles(rest, config, symbol, interval, settled_ts, count)
                 for candle in closed_candles(candles, interval, settled_ts=settled_ts, count=count):
