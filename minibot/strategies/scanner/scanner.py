@@ -268,7 +268,7 @@ class Scanner:
         return ""
 
     def _regime(self, since_ts: int) -> Regime:
-        """Return the regime for a 00, 04 ... 20 UTC, from symbols whose bars reach that time."""
+        """Return the regime of a 00, 04 ... 20 UTC, by symbols that lack the newest bar at most."""
         closes = []
         missing = 0
         for _, scanned in self._compared():
