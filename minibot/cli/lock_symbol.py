@@ -1,4 +1,4 @@
-"""minibot lock-symbol: forbid entries in a symbol of the running night, for a time or to its end."""
+"""minibot lock-symbol: forbid entries in a symbol of a night, for a time or to its end."""
 
 from __future__ import annotations
 

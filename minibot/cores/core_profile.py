@@ -295,6 +295,12 @@ class StrategySection:
         DECIMAL_POSITIVE,
         "Expected move in ATRs, for the cost gate.",
     ]
+    rank_max: Annotated[
+        int | None,
+        whole(1, 1000),
+        "Worst rank of a symbol in the last scan at which a purchase is signalled, 1 for the best; "
+        "a symbol without a rank gives none. Needs the section scanner; off without the key.",
+    ] = field(default=None, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

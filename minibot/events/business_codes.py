@@ -114,6 +114,11 @@ COOLDOWN: Final = _business(
     "The last signal to trade in this symbol was too recent.",
     "Compare `cooldown_ms` with the value in the checks.",
 )
+RANK_TOO_LOW: Final = _business(
+    "rank_too_low",
+    "Too many symbols rank before this one in the last scan, or it has no rank.",
+    "Compare `rank_max` with the value in the checks; see `minibot scan`.",
+)
 SCORE_TOO_LOW: Final = _business(
     "score_too_low",
     "The score is under the threshold to trade.",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 HOURS_HEAD: Final = (
     *("hour, UTC", "result", "at the mid", "slippage", "fees", "equity at its end"),
-    *("fills", "trades closed", "refused", "incidents", "outage"),
+    *("paper fills", "trades closed", "refused", "incidents", "outage"),
 )
 
 

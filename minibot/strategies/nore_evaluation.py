@@ -21,6 +21,7 @@ from minibot.events.reasons import (
     NO_POSITION,
     NO_SETUP,
     NOT_TRADING,
+    RANK_TOO_LOW,
     RUN_ENDING,
     SCORE_TOO_LOW,
     SPREAD_TOO_WIDE,
@@ -58,15 +59,17 @@ class Evaluation:
         trend: Trend over the longer interval in bps; None while it has only `trend_bars` bars.
         is_asked: Whether the filters for an opinion were evaluated.
         is_placed, is_open, is_cool, pays, is_scored, is_confident: Results of these filters.
+        rank: Rank in the last scan; None without one. Judged only for a purchase with `rank_max`.
+        is_ranked: Result of that filter.
         score, confidence: Score and confidence of the opinion; 0 without one.
     """
 
     __slots__ = (
         *("age_ms", "bars", "code", "confidence", "costs", "expected", "held", "is_after_gap"),
         *("is_asked", "is_book_broken", "is_confident", "is_cool", "is_fresh", "is_liquid"),
-        *("is_long", "is_narrow", "is_open", "is_placed", "is_scored", "is_trading", "is_usable"),
-        *("is_warm", "notional", "pays", "place", "readings", "opinion", "score", "since_ms"),
-        *("spread", "status", "symbol", "trend", "trend_bars"),
+        *("is_long", "is_narrow", "is_open", "is_placed", "is_ranked", "is_scored", "is_trading"),
+        *("is_usable", "is_warm", "notional", "pays", "place", "rank", "readings", "opinion"),
+        *("score", "since_ms", "spread", "status", "symbol", "trend", "trend_bars"),
     )
 
     # At most bars, some of these are not evaluated.
@@ -90,6 +93,8 @@ class Evaluation:
     expected: float
     costs: float
     pays: bool
+    rank: int | None
+    is_ranked: bool
     is_scored: bool
     is_confident: bool
 
@@ -153,9 +158,12 @@ class Evaluation:
         elif spread is not None:
             self.is_asked = True
             self._judge_state(view, judged, parameters)
-            self.pays = True
-            if judged.side == BUY and parameters.cost_gate:
-                self._judge_costs(readings, spread, parameters)
+            self.pays = self.is_ranked = True
+            if judged.side == BUY:
+                if parameters.cost_gate:
+                    self._judge_costs(readings, spread, parameters)
+                if parameters.rank_max is not None:
+                    self._judge_rank(view, parameters.rank_max)
             self.score = self._score(judged)
             self.confidence = self._confidence(judged, spread, flow.value, parameters)
             self.is_scored = self.score >= parameters.score_min
@@ -218,6 +226,12 @@ class Evaluation:
         self.pays = self.expected >= self.costs
         if not self.pays:
             self._fail(COST_GATE)
+
+    def _judge_rank(self, view: View, rank_max: int) -> None:
+        self.rank = rank = view.rank
+        self.is_ranked = rank is not None and rank <= rank_max
+        if not self.is_ranked:
+            self._fail(RANK_TOO_LOW)
 
     # --- points -------------------------------------------------------------------------------
 

@@ -39,7 +39,7 @@ class Thresholds:
 
     __slots__ = (
         *("age", "bars", "bars_name", "confidence", "cool_ms", "demands", "long_ago", "notional"),
-        *("parameters", "score", "spread", "trend_name", "trend_warmup", "warmup"),
+        *("parameters", "rank", "score", "spread", "trend_name", "trend_warmup", "warmup"),
     )
 
     def __init__(self, parameters: StrategyParameters, warmup: int, trend_warmup: int) -> None:
@@ -55,6 +55,7 @@ class Thresholds:
         self.trend_name: str = f"trend_{parameters.trend_interval}_bps"
         self.cool_ms: str = f">= {parameters.cooldown_ms}"
         self.long_ago: str = f"over {parameters.cooldown_ms}"
+        self.rank: str = f"<= {parameters.rank_max}"
         self.score: str = f">= {parameters.score_min}"
         self.confidence: str = f">= {parameters.confidence_min}"
         self.demands: dict[str, tuple[str, ...]] = demands_of(section)
@@ -137,6 +138,9 @@ class NoreExplanation(Words):
         if is_buy and thresholds.parameters.cost_gate:
             expected, costs = number_text(moment.expected, 2), number_text(moment.costs, 2)
             checks.append(Check("expected_bps", expected, f">= {costs}", moment.pays))
+        if is_buy and thresholds.parameters.rank_max is not None:
+            rank = "none" if moment.rank is None else str(moment.rank)
+            checks.append(Check("rank", rank, thresholds.rank, moment.is_ranked))
         return checks
 
     def _strength(self) -> list[Check]:
@@ -210,6 +214,10 @@ class NoreExplanation(Words):
         if not moment.pays:
             expected, costs = number_text(moment.expected, 2), number_text(moment.costs, 2)
             return f"expected move {expected} bps < {costs} of costs"
+        if not moment.is_ranked:
+            if moment.rank is None:
+                return f"no rank in the last scan, where {parameters.rank_max} is the worst allowed"
+            return f"rank {moment.rank} of the last scan > {parameters.rank_max}"
         if not moment.is_scored:
             return f"score {moment.score} < {parameters.score_min}"
         return f"confidence {moment.confidence} < {parameters.confidence_min}"

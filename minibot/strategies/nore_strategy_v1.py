@@ -4,7 +4,7 @@ At each closed live bar of `bar_interval` it answers BUY, SELL or HOLD with a sc
 and one sentence. In doubt it holds: a value that is missing, old or not a number never becomes an
 order. The first filter that fails gives the reason; all checks made are listed. Unless the symbol
 trades, is warm and has all readings, no later filter is judged; without a touch or an opinion, none
-on position, costs and points. After any other failure the later filters are still judged.
+on position, costs, rank and points. After any other failure the later filters are still judged.
 
 Filters, in this order
     no_instrument, not_trading    the exchange's rules are known and the symbol trades
@@ -23,6 +23,8 @@ Filters, in this order
                                   only after a sale: an exit must not wait for its entry
     cost_gate                     (`cost_gate` only) a purchase needs `cost_gate_atr_mult` x ATR to
                                   pay two taker fees and the spread
+    rank_too_low                  (`rank_max` only) a purchase needs a rank in the last scan, and
+                                  none worse than `rank_max`
     score_too_low, confidence_too_low
 
 Score (0-100)

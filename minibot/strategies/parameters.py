@@ -42,6 +42,7 @@ class StrategyParameters:
     cooldown_ms: int
     cost_gate: bool
     cost_gate_atr_mult: float
+    rank_max: int | None
     taker_fee_bps: float
     section: StrategySection
 
@@ -77,6 +78,7 @@ class StrategyParameters:
             cooldown_ms=section.cooldown_ms,
             cost_gate=section.cost_gate,
             cost_gate_atr_mult=float(section.cost_gate_atr_mult),
+            rank_max=section.rank_max,
             taker_fee_bps=float(profile.execution.taker_fee_bps),
             section=section,
         )

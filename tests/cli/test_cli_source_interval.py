@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from minibot.backtest.sources.source_interval import fitted_sets
+from minibot.backtest.sources.source_interval import fitted_sets, interval_sets
 from minibot.events.intervals import INTERVAL_MS
 from minibot.runtime.configuration.config import load_config
 from tests.backtest.markets import PROFILE, START_MS, walk, write_klines
 from tests.runs import Completed, verb
 
+PORTFOLIO = "config/portfolio.v1.json"
 OWN = """
 from minibot.strategies.protocol import Needs, Strategy, buy, sell
 
@@ -91,6 +92,23 @@ def test_interval_that_was_given_is_refused_as_before(var_dir: Path, tmp_path: P
     assert done.code == 4
     assert "bars of 1m cannot be combined into 1s" in done.err
     assert FINER not in done.err
+
+
+@pytest.mark.parametrize(
+    ("interval", "chosen", "ranks"),
+    [
+        ("1m", [], []),
+        ("1h", [], ["scanner.bar_interval=1h"]),
+        ("1h", ["scanner.bar_interval=4h"], []),
+    ],
+)
+def test_scanner_ranks_by_bars_that_the_source_has(
+    interval: str, chosen: list[str], ranks: list[str]
+) -> None:
+    """A scanner of minutes ranks by the bars of a coarser source, unless a person chose others."""
+    sets = interval_sets(interval, load_config(PORTFOLIO, chosen))
+
+    assert [each for each in sets if each.startswith("scanner")] == ranks
 
 
 def test_coarser_profile_and_other_sources_stay_as_they_are(tmp_path: Path) -> None:

@@ -478,6 +478,11 @@ KELLY = [
             "scanner.watched_bars",
         ),
         (['scanner={"bar_interval": "1m"}'], WATCHING, "scanner.watched_bars"),
+        (
+            ['scanner={"bar_interval": "1m"}', "strategy.rank_max=3"],
+            ["strategy.rank_max=3"],
+            "strategy.rank_max",
+        ),
         (VADR, VADR[1:], "risk.vadr_bars:"),
         (VADR, [*VADR, "risk.vadr_bars=19"], "risk.vadr_bars"),
         (

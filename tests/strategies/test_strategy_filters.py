@@ -525,6 +525,59 @@ def test_cost_gate_off_is_not_asked() -> None:
     assert "expected_bps" not in [check.name for check in signal.checks]
 
 
+def ranked(rank: int | None, rank_max: int | None = 3) -> Feed:
+    """Return a warmed-up market whose symbol has this rank in the last scan."""
+    profile = config()
+    if rank_max is not None:
+        profile["strategy"]["rank_max"] = rank_max
+    feed = Feed(profile)
+    feed.core.view(SYMBOL).ranks = {} if rank is None else {SYMBOL: rank}
+    feed.bars(flat(40))
+    return feed
+
+
+@pytest.mark.parametrize(
+    ("rank", "side", "value", "reason"),
+    [
+        (1, "BUY", "1", None),
+        (3, "BUY", "3", None),
+        (4, "HOLD", "4", "HOLD: rank 4 of the last scan > 3"),
+        (None, "HOLD", "none", "HOLD: no rank in the last scan, where 3 is the worst allowed"),
+    ],
+)
+def test_purchase_needs_a_rank_among_the_best(
+    rank: int | None, side: str, value: str, reason: str | None
+) -> None:
+    """A symbol behind the best ones, or without a rank, is not bought, and its rank is told."""
+    signal = only(ranked(rank).bar(dip()))
+
+    assert signal.side == side
+    assert check_of(signal, "rank") == Check("rank", value, "<= 3", side == "BUY")
+    if reason is not None:
+        assert (signal.reason_code, signal.reason) == ("rank_too_low", reason)
+
+
+def test_sale_needs_no_rank() -> None:
+    """A position is left whatever its symbol's rank has become."""
+    feed = ranked(1)
+    feed.bar(dip())
+    feed.fill("BUY")
+    feed.core.view(SYMBOL).ranks = {SYMBOL: 9}
+    feed.bars(flat(40))
+    signal = only(feed.bar(jump()))
+
+    assert signal.side == "SELL"
+    assert "rank" not in [check.name for check in signal.checks]
+
+
+def test_rank_is_not_asked_without_its_key() -> None:
+    """Without `rank_max` a bad rank is no check of the signal."""
+    signal = only(ranked(9, rank_max=None).bar(dip()))
+
+    assert signal.side == "BUY"
+    assert "rank" not in [check.name for check in signal.checks]
+
+
 @pytest.mark.row("B-42")
 @pytest.mark.parametrize(
     ("key", "value"), [("score_min", "score"), ("confidence_min", "confidence")]

@@ -24,6 +24,7 @@ from minibot.simulator.sources.sources import find
 BAR: Final = "strategy.bar_interval"
 TREND: Final = "strategy.trend_interval"
 BUILT: Final = "market.bar_intervals"
+RANKED: Final = "scanner.bar_interval"
 
 
 def source_interval(words: Sequence[str]) -> str:
@@ -74,7 +75,8 @@ def fitted_sets(words: Sequence[str], config: Config) -> list[str]:
 def interval_sets(interval: str, config: Config) -> list[str]:
     """Return the changes that make a profile decide on bars of another length.
 
-    The trend keeps its length in bars, at least two, rounded up to one of `INTERVAL_MS`.
+    The trend keeps its length in bars, at least two, rounded up to one of `INTERVAL_MS`. A scanner
+    whose bars cannot be made from these ranks by these.
 
     Args:
         interval: The length of the bars that are decided on.
@@ -85,6 +87,10 @@ def interval_sets(interval: str, config: Config) -> list[str]:
     if TREND not in config.given:
         trend = _longer(interval, _length(trend) // _length(decides)) or interval
         sets.append(f"{TREND}={trend}")
+    scanner = config.scanner
+    is_chosen = RANKED in config.given or "scanner" in config.given
+    if scanner is not None and not (is_chosen or divides(interval, scanner.bar_interval)):
+        sets.append(f"{RANKED}={interval}")
     kept = [name for name in config.market.bar_intervals if divides(interval, name)]
     built = dict.fromkeys([interval, *kept, trend])
     return [built_set(built), *sets]

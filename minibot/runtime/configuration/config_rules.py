@@ -864,6 +864,13 @@ def _scanner_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[
         yield violation(["scanner", "range_bps_min"], low, words, origin)
 
 
+def _rank_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
+    rank_max = raw["strategy"].get("rank_max")
+    if rank_max is not None and raw.get("scanner") is None:
+        words = "allowed: only with the section scanner, which ranks the symbols"
+        yield violation(["strategy", "rank_max"], rank_max, words, origin)
+
+
 def _vadr_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
     interval, readings = (raw["risk"].get(key) for key in ("vadr_bar_interval", "vadr_bars"))
     if interval is None or readings is None:
@@ -967,6 +974,7 @@ _RULES: Final[tuple[tuple[tuple[str, ...], Rule], ...]] = (
     (("risk.protections",), _protection_violations),
     (("scanner", "market.bar_intervals", "universe"), _scanner_violations),
     (("risk.entry_regimes", "scanner", "market.bar_intervals"), _regime_violations),
+    (("strategy.rank_max", "scanner"), _rank_violations),
     (("risk.depth_min", "market.book_depth"), _depth_violations),
     (
         (
