@@ -63,6 +63,7 @@ def overlay(pairs: int) -> dict[str, Any]:
     }
     profile["risk"] |= {"night_notional_pace": None}
     del profile["paper"]  # Of the mode PAPER alone.
+    del profile["universe"], profile["scanner"]
     return profile
 
 

@@ -766,7 +766,7 @@ class ProfileKeys:
     ] = field(default=None, metadata=OPTIONAL)
     universe: Universe | None = field(default=None, metadata=OPTIONAL_OR_NULL)
     paper: Paper | None = field(default=None, metadata=OPTIONAL)
-    scanner: ScannerSection | None = field(default=None, metadata=OPTIONAL)
+    scanner: ScannerSection | None = field(default=None, metadata=OPTIONAL_OR_NULL)
     page: Page | None = field(default=None, metadata=OPTIONAL)
     backup: BackupSection | None = field(default=None, metadata=OPTIONAL)
     alerts: AlertsSection | None = field(default=None, metadata=OPTIONAL)
