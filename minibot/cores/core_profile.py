@@ -299,7 +299,8 @@ class StrategySection:
         int | None,
         whole(1, 1000),
         "Worst rank of a symbol in the last scan at which a purchase is signalled, 1 for the best; "
-        "a symbol without a rank gives none. Needs the section scanner; off without the key, or by null.",
+        "a symbol without a rank gives none. Needs the section scanner; off without the key, or "
+        "by null.",
     ] = field(default=None, metadata=OPTIONAL_OR_NULL)
 
 

@@ -27,10 +27,10 @@ from minibot.kernel.errors import IntegrityError
 from minibot.kernel.files import read_hashed
 from minibot.kernel.journal import Line
 from minibot.kernel.queue import CURSOR_FILE, PARTS, open_reader, queue_folder, reader_folder
+from minibot.runtime.current_note import has_queues_of
 from minibot.runtime.deadletters import named_lines
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
-from minibot.runtime.running import has_queues_of
 
 # The queues that every core reads.
 SHARED = frozenset({TICKS})

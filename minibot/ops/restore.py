@@ -16,8 +16,8 @@ from minibot.kernel.errors import Refusal, RunStop
 from minibot.kernel.files import FILES, ensure_folder, put_atomic
 from minibot.kernel.store import Store
 from minibot.runtime.backup import CONTENT, Backup, BackupFolder, read_backup
+from minibot.runtime.current_note import CURRENT_FILE
 from minibot.runtime.paths import Var
-from minibot.runtime.running import CURRENT_FILE
 from minibot.watchdog.recovery import FormerRun, clear_former_run
 
 _SEE: Final = "Name a backup's list, its name with the folder, or a folder for its newest."

@@ -15,10 +15,10 @@ from minibot.kernel.seal import QUEUES, SEAL_FILE, SUMS_FILE
 from minibot.kernel.verify import Finding, verify_tree
 from minibot.replay.graph.lineage import verify_lineage
 from minibot.runtime.clock import CLOCK_FILE
+from minibot.runtime.current_note import has_queues_of
 from minibot.runtime.manifest import MANIFEST_FILE, Manifest
 from minibot.runtime.paths import Var
 from minibot.runtime.runfiles import is_run_folder, missing_of
-from minibot.runtime.running import has_queues_of
 from minibot.runtime.signing import public_key_of
 
 

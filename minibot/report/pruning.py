@@ -19,9 +19,9 @@ from minibot.kernel.files import FILES, Files, ensure_folder, io_stop, read_hash
 from minibot.kernel.seal import SEAL_FILE
 from minibot.report.readiness import rests_on
 from minibot.report.records import COPY, UNSEALED, RunRecord, bytes_of, read_records
+from minibot.runtime.current_note import CURRENT_FILE
 from minibot.runtime.manifest import is_run_id
 from minibot.runtime.paths import Var
-from minibot.runtime.running import CURRENT_FILE
 
 REPORT: Final = "report"
 

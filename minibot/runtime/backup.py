@@ -46,9 +46,9 @@ from minibot.kernel.seal import LOCK_SUFFIX, SEAL_FILE
 from minibot.kernel.segments import active_name, manifest_json, manifest_name
 from minibot.kernel.store import Content, Store
 from minibot.runtime.clock import CLOCK_FILE, wall_ms
+from minibot.runtime.current_note import CURRENT_FILE, ended_note
 from minibot.runtime.manifest import MANIFEST_FILE, is_run_id, moment_of, run_id_of
 from minibot.runtime.paths import Var, escape_reason, is_within
-from minibot.runtime.running import CURRENT_FILE, ended_note
 from minibot.runtime.stop import FLAG
 
 COMPONENT: Final = "runtime.backup"

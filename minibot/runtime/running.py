@@ -21,9 +21,9 @@ from minibot.kernel.canonical import JsonObject, decode
 from minibot.kernel.errors import Refusal, RunStop
 from minibot.kernel.files import FILES, Access, read_hashed, read_whole, write_hashed
 from minibot.runtime.clock import wall_ms
+from minibot.runtime.current_note import CURRENT_FILE, current_note, ended_note
 from minibot.runtime.paths import Var
 
-CURRENT_FILE: Final = "current.json"
 LOCK_MODE: Final = 0o600
 # A mere query holds the lock too, for a moment; `clear-stop` for some syncs. Neither is a run.
 MOMENT_S: Final = 0.5
@@ -105,7 +105,7 @@ def running_run(var: Var, patience_s: float | None = None) -> str | None:
     living = living_run(var)
     if living is None and os.path.lexists(var.lock):
         if _is_held(var, patience_s):
-            return _noted_run(var) if _note(var) else shown_run(var, STALE_MS)
+            return _noted_run(var) if current_note(var) else shown_run(var, STALE_MS)
         # A run may have begun meanwhile.
         living = living_run(var)
     return living
@@ -144,7 +144,7 @@ def is_held_unnamed(var: Var, patience_s: float | None = None) -> bool:
         var: The folder.
         patience_s: As for `running_run`.
     """
-    return not _note(var) and os.path.lexists(var.lock) and _is_held(var, patience_s)
+    return not current_note(var) and os.path.lexists(var.lock) and _is_held(var, patience_s)
 
 
 def _is_held(var: Var, patience_s: float | None) -> bool:
@@ -169,17 +169,12 @@ def living_run(var: Var) -> str | None:
 
     It uses no lock, and never returns the calling process's own run.
     """
-    note = _note(var)
+    note = current_note(var)
     pid = note.get("pid")
     if type(pid) is not int or pid == os.getpid():
         return None
     mark = process_mark(pid)
     return str(note["run_id"]) if mark is not None and mark == note.get("process") else None
-
-
-def has_queues_of(var: Var, run_id: str) -> bool:
-    """Return whether the queues under a `var` are noted as those of a run."""
-    return _note(var).get("run_id") == run_id
 
 
 def refuse_living(var: Var) -> None:
@@ -210,18 +205,13 @@ def note_ended(var: Var, run_id: str) -> None:
         write_hashed(path, ended_note(run_id))
 
 
-def ended_note(run_id: str) -> JsonObject:
-    """Return the note of a run whose queues are here and whose process has ended."""
-    return {"run_id": run_id, "pid": None, "process": None}
-
-
 def _noted_run(var: Var) -> str | None:
     """Return the run that `current.json` names; None if its process has ended or died.
 
     With None, the lock is held by a run that starts, by one whose note is gone, or by a deployment.
     An older minibot names no process; one of another container cannot be seen here.
     """
-    note = _note(var)
+    note = current_note(var)
     is_ended = "pid" in note and (
         note["pid"] is None or (_is_local(note) and process_mark(note["pid"]) != note["process"])
     )
@@ -232,14 +222,6 @@ def _is_local(note: JsonObject) -> bool:
     """Return whether the process ids of a note belong to this process's container."""
     here = process_space()
     return bool(note.get("space", here) == here)
-
-
-def _note(var: Var) -> JsonObject:
-    """Return the note of a `var`, empty if it is missing or damaged: it names no run then."""
-    try:
-        return read_hashed(var.root / CURRENT_FILE)
-    except RunStop:
-        return {}
 
 
 if sys.platform == "linux":

@@ -31,10 +31,10 @@ from minibot.kernel.queue import (
 )
 from minibot.kernel.seal import SEAL_FILE, release, seal_run
 from minibot.runtime.clock import RunClock
+from minibot.runtime.current_note import CURRENT_FILE
 from minibot.runtime.manifest import Manifest, is_run_id
 from minibot.runtime.paths import Var
 from minibot.runtime.runfiles import is_run_folder, make_room
-from minibot.runtime.running import CURRENT_FILE
 from minibot.runtime.signing import sign_if_pinned
 from minibot.watchdog.closing_accounts import write_closing_accounts
 from minibot.watchdog.merge import Merger, restore_parts

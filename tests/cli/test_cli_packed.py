@@ -18,8 +18,9 @@ from minibot.cli.support import packed
 from minibot.cli.support.packed import ARCHIVE, unpacked
 from minibot.kernel.errors import Refusal
 from minibot.kernel.files import ensure_folder, read_hashed, write_hashed
+from minibot.runtime.current_note import CURRENT_FILE
 from minibot.runtime.paths import Var
-from minibot.runtime.running import CURRENT_FILE, process_mark
+from minibot.runtime.running import process_mark
 from tests.runs import ShortRun, verb
 
 MIB = 1024 * 1024

@@ -20,12 +20,11 @@ from minibot.kernel.canonical import JsonObject, encode
 from minibot.kernel.errors import Refusal
 from minibot.kernel.files import read_hashed, write_hashed
 from minibot.runtime import running
+from minibot.runtime.current_note import CURRENT_FILE, ended_note
 from minibot.runtime.paths import Var
 from minibot.runtime.running import (
-    CURRENT_FILE,
     STALE_MS,
     RunLock,
-    ended_note,
     is_held_unnamed,
     living_run,
     note_current,
