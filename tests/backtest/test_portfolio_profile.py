@@ -6,13 +6,28 @@ from pathlib import Path
 
 import pytest
 
+from minibot.cores.core_profile import CoreProfile
+from minibot.runtime.configuration.config import load_config
 from tests.runs import PROJECT, verb
 
+PROFILE = PROJECT / "config" / "portfolio.v1.json"
 WORDS = (
-    *("backtest", "--config", str(PROJECT / "config" / "portfolio.v1.json"), "--fills", "touch"),
+    *("backtest", "--config", str(PROFILE), "--fills", "touch"),
     *("--source", "klines:btcusdt-1m", "--source", "klines:ethusdt-1m"),
     *("--pairs", "BTC/USDT,ETH/USDT", "--timerange", "20250605-20250607", "--json"),
 )
+
+
+def test_portfolio_takes_the_best_of_a_universe_and_rests_its_exits() -> None:
+    """The profile trades a universe, buys as many of its best as it has slots, and rests exits."""
+    config = load_config(PROFILE)
+    core = CoreProfile.of(config.raw)
+
+    assert config.universe is not None
+    assert config.universe.mode == "dynamic"
+    assert core.scanner is not None
+    assert core.strategy.rank_max == core.risk.positions_max < config.universe.traded_max
+    assert core.risk.exits_at == "venue"
 
 
 @pytest.mark.slow
