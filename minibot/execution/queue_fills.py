@@ -62,6 +62,8 @@ class QueueFills(FillModel):
         limit = order.limit
         if limit is None or crosses(order.side, limit, touch.price(order.side)):
             self.is_displayed = True
+            if order.has_met_market:
+                self._ahead[order.order_id] = 0
             return super().match(order, touch, price_step)
         if not order.has_met_market:
             self._ahead[order.order_id] = self._displayed(order, limit, touch)

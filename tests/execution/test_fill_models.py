@@ -315,6 +315,19 @@ def test_queue_opposite_touch_at_the_limit_fills_by_its_displayed_size() -> None
     assert (fill.qty, fill.price, fill.liquidity) == ("0.250", "99.99", "MAKER")
 
 
+def test_queue_is_gone_once_the_opposite_touch_has_been_at_the_limit() -> None:
+    """A queue that an ask has met is gone: the next sale at our bid is all ours."""
+    desk = executor("queue")
+    limit(desk, "BUY", "99.99")
+    desk.tick(bid_qty="500")
+    desk.tick("99.98", "99.99", ask_qty="0.25")
+    desk.tick("99.99", "100.01", bid_qty="3")
+
+    (fill,) = fills(trade(desk, "99.99", "2"))
+
+    assert (fill.qty, fill.price, fill.liquidity) == ("0.750", "99.99", "MAKER")
+
+
 def test_queue_gap_forgets_the_book_and_shortens_no_queue() -> None:
     """A gap forgets the displayed book and keeps each existing place in the queue."""
     desk = executor("queue")
