@@ -112,6 +112,8 @@ def _value(kind: Any, *notes: Any, is_nullable: bool) -> JsonObject:
     *rules, description = notes
     rule = dict(rules[0]) if rules else {}
     if CLOSED & rule.keys():
+        if is_nullable and "enum" in rule:
+            rule["enum"] = [*rule["enum"], None]
         return {**rule, "description": description}
     name = TYPES.get(get_origin(kind) or kind, "object")
     return {"type": [name, "null"] if is_nullable else name, **rule, "description": description}

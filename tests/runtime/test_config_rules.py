@@ -6,13 +6,14 @@ import json
 import re
 from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import fields
 from pathlib import Path
 from typing import get_args, get_type_hints
 
 import pytest
 
 from minibot.cores.core_profile import ExecutionSection, RiskSection
-from minibot.cores.profile_keys import DECIMAL, DECIMAL_POSITIVE, FEE_BPS
+from minibot.cores.profile_keys import DECIMAL, DECIMAL_POSITIVE, FEE_BPS, OPTIONAL_OR_NULL
 from minibot.events.decimals import NumberError
 from minibot.events.field_types import NUMBER
 from minibot.events.money import parse_amount
@@ -530,6 +531,16 @@ def test_distance_in_atrs_is_exact_and_above_zero_or_null(key: str) -> None:
         assert violations(DEMO, f"risk.{key}={good}") == (), good
     for bad in ("0", "-1", "3.00001", "0.00001", "1000000", '"3\\n"', '""', "[]", "true"):
         assert len(violations(DEMO, f"risk.{key}={bad}")) == 1, bad
+
+
+def test_keys_of_risk_that_may_be_null_are_taken_as_null() -> None:
+    """Keys declared as optional or null can be written as null, which undoes a base's value."""
+    keys = [key for key in fields(RiskSection) if OPTIONAL_OR_NULL.items() <= key.metadata.items()]
+
+    refused = [key.name for key in keys if violations(NIGHT, f"risk.{key.name}=null")]
+
+    assert keys
+    assert refused == []
 
 
 def test_stop_in_basis_points_stays_below_the_whole_price() -> None:
