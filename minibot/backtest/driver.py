@@ -154,14 +154,21 @@ def run_cores(
     return book.result
 
 
-def require_bars(source: MarketSource, intervals: Collection[str]) -> None:
-    """Refuse a market whose bars do not make those of the intervals.
+def require_bars(source: MarketSource, intervals: Collection[str], config: Config) -> None:
+    """Refuse a market whose bars do not make those of the strategy and of the scanner.
+
+    Args:
+        source: The market.
+        intervals: Lengths of the bars that the strategy needs.
+        config: The profile; without a section `scanner` nothing is ranked.
 
     Raises:
         ConfigError: An interval is not a multiple of a file's.
     """
     for one in _bars_in(source):
-        one.require(intervals)
+        one.require("strategy.name", intervals)
+        if config.scanner is not None:
+            one.require("scanner.bar_interval", (config.scanner.bar_interval,))
 
 
 def _plots_of(cores: Mapping[str, Core]) -> Plots | None:
@@ -196,7 +203,7 @@ class _Pass:
         )
         core = cores[STRATEGY_ROLE]
         if isinstance(core, StrategyCore):
-            require_bars(source, core.chosen.needs.intervals)
+            require_bars(source, core.chosen.needs.intervals, config)
         is_shown_ticks = isinstance(core, StrategyCore) and not core.is_deaf_to_trades
         modelled = (MODELLED,) if is_shown_ticks and any(_bars_in(source)) else ()
         self.result.assumptions = (*source.assumptions, *modelled)

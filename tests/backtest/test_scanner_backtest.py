@@ -30,3 +30,14 @@ def test_scanner_tells_scans_and_changes_no_decision_of_a_strategy_that_reads_no
     assert ranked["digest"] != plain["digest"]
     for key in ("signals", "inputs", "figures", "by_symbol"):
         assert ranked[key] == plain[key]
+
+
+def test_scanner_whose_bars_the_file_cannot_make_is_refused(tmp_path: Path) -> None:
+    """Bars of a second cannot be made of minutes: nothing would ever have a rank."""
+    sets = ('market.bar_intervals=["1s","1m","1h"]', 'scanner={"bar_interval":"1s"}')
+    words = [*WORDS, "--source", BTC, *(word for each in sets for word in ("--set", each))]
+
+    done = verb(tmp_path, *words)
+
+    assert done.code == 4
+    assert "scanner.bar_interval: it needs bars of 1s" in done.out + done.err

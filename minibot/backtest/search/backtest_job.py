@@ -79,5 +79,5 @@ def sound_market(job: Job) -> MarketSource:
     from minibot.strategies.selection import choose
 
     market, config = job.open(), job.config
-    require_bars(with_feeds(market, config), choose(config.raw).needs.intervals)
+    require_bars(with_feeds(market, config), choose(config.raw).needs.intervals, config)
     return market

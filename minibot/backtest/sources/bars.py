@@ -79,8 +79,12 @@ class BarSource:
         """Return the same source over another series; a compiled object cannot be copied."""
         return BarSource(series, *self._given)
 
-    def require(self, intervals: Collection[str]) -> None:
-        """Refuse a strategy that needs other bars than these make: it would wait for them in vain.
+    def require(self, key: str, intervals: Collection[str]) -> None:
+        """Refuse a profile that needs other bars than these make: it would wait for them in vain.
+
+        Args:
+            key: The key of the profile that needs them.
+            intervals: Their lengths.
 
         Raises:
             ConfigError: One of the intervals is not a multiple of the file's.
@@ -90,7 +94,7 @@ class BarSource:
         if lacked:
             raise ConfigError(
                 f"{name}: bars of {base} cannot be combined into {', '.join(lacked)}.",
-                [f"strategy.name: it needs bars of {', '.join(lacked)}"],
+                [f"{key}: it needs bars of {', '.join(lacked)}"],
                 "Name a source of shorter bars.",
             )
 
