@@ -284,14 +284,14 @@ class Trial:
         if decision is None:
             return
         side, wish = decision.side, decision.wish
+        text = f"{price:.{PLACES}f}"
+        booked = parse_amount(text)
         if wish is not None and wish.limit:
             if self.now >= self._wish_until:
                 self._wish = None
-            if self._wish is None or price * UNIT > wish.limit:
+            if self._wish is None or booked > wish.limit:
                 return
         self._wish = None
-        text = f"{price:.{PLACES}f}"
-        booked = parse_amount(text)
         qty = _bought(booked) if side == BUY else self._sold(wish, booked)
         if qty:
             name, filled = f"trial-{self._n}", amount_text(qty)

@@ -1328,6 +1328,19 @@ def test_limit_of_a_trial_is_filled_within_its_validity_alone(
     assert trial.view.is_long == is_filled
 
 
+@pytest.mark.parametrize("price", ["0.07", "1.34", "9998.04"])
+def test_limit_of_a_trial_is_filled_by_a_trade_at_its_price(price: str, tmp_path: Path) -> None:
+    """A price whose float lies a hair above its decimal text is at the limit all the same."""
+    path = written(
+        tmp_path, on_tick(f"return None if view.is_long else buy('dip', limit='{price}')")
+    )
+    trial = Trial(path)
+    trial.trade(float(price))
+    trial.trade(float(price))
+
+    assert trial.view.is_long
+
+
 SELLS_PARTS = "if tick.price < 96:\n    return None if view.is_long else buy('low')\n" + (
     "return sell('a part', {}) if view.is_long else None"
 )
