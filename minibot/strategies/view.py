@@ -287,15 +287,14 @@ class View:
         """Return the closed bars of an interval, oldest first, up to the declared number.
 
         Raises:
-            InvariantError: The strategy has not declared them.
+            InvariantError: The strategy has not declared them, or a history of none.
         """
         series = self._series.get(interval)
         if series is None:
-            raise InvariantError(
-                STRATEGY_ROLE,
-                CONFIG_INVALID,
-                f"view.bars({interval!r}): not declared; add it to Needs(intervals=...)",
-            )
+            why = "not declared; add it to Needs(intervals=...)"
+            if interval in self._bare:
+                why = "none is kept; ask for some by Needs(history=...)"
+            raise InvariantError(STRATEGY_ROLE, CONFIG_INVALID, f"view.bars({interval!r}): {why}")
         return series.bars
 
     def plot(self, name: object, value: object) -> None:

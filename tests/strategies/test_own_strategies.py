@@ -1602,6 +1602,18 @@ def test_bars_that_are_old_or_not_declared_are_not_shown(tmp_path: Path) -> None
     assert seen(feed) == [["1s", True]]
 
 
+def test_bars_of_a_strategy_that_keeps_no_history_are_refused_with_what_gives_them(
+    tmp_path: Path,
+) -> None:
+    """The interval is declared already, so the refusal names the history."""
+    needed = QUOTES.replace("trades=False", "intervals=('1s',), history=0")
+    path = written(tmp_path, needed + on_tick("return hold(str(view.bars('1s')))"))
+    with pytest.raises(RunStop) as stop:
+        Trial(path).trade(100.0)
+
+    assert "Needs(history=" in stop.value.detail
+
+
 @pytest.mark.parametrize("declared", ["('1s', '1m')", "('1m', '1s')"])
 def test_bars_made_from_ticks_are_shown_long_ones_first_and_win_over_a_hold(
     declared: str, tmp_path: Path
