@@ -243,6 +243,14 @@ def test_config_of_manifest_of_a_run_before_a_key_came_is_still_read() -> None:
     assert "fill_model" not in again.raw["execution"]
 
 
+def test_unknown_section_names_where_each_of_its_keys_came_from() -> None:
+    """A variable left over in a shell is found by the refusal that it causes."""
+    with pytest.raises(ConfigError) as refused:
+        load_config(DEMO, ["riks.b=2"], {"MINIBOT__RIKS__A": "1"})
+
+    assert "(MINIBOT__RIKS__A, --set): unknown key" in refused.value.violations[0]
+
+
 def test_config_is_frozen() -> None:
     """A loaded profile is frozen."""
     config = load_config(DEMO)

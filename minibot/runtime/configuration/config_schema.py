@@ -165,6 +165,11 @@ def _unknown(
     siblings = [*schema["properties"], *([EXTENDS] if len(path) == 1 else [])]
     near = nearest_key(path, siblings)
     hint = f"did you mean {near}?" if near else "minibot config show lists all keys"
+    # A section has no origin of its own; those of its keys say where it came from.
+    prefix = f"{'.'.join(path)}."
+    within = dict.fromkeys(name for key, name in origin.items() if key.startswith(prefix))
+    if within:
+        origin = {**origin, prefix.removesuffix("."): ", ".join(within)}
     return violation(path, value, f"unknown key; {hint}", origin)
 
 
