@@ -46,7 +46,7 @@ from minibot.kernel.canonical import decode, encode
 from minibot.kernel.errors import ConfigError, MinibotError, RunStop
 from minibot.kernel.files import read_hashed, write_hashed
 from minibot.runtime.configuration import own_source
-from minibot.runtime.configuration.config import load_config
+from minibot.runtime.configuration.config import config_with, load_config
 from minibot.strategies import decision, trial_process
 from minibot.strategies import selection as chosen
 from minibot.strategies.allowed import ANSWERING, API, FEATURES, safe_builtins, sum_in_order
@@ -810,6 +810,17 @@ def test_profile_holds_the_text_that_decides_whatever_becomes_of_the_file(tmp_pa
     assert len(hashes) == 2
     path.unlink()
     assert "is gone since" in own_source.change_since(before)
+
+
+def test_recorded_strategy_that_is_named_anew_is_the_file_as_it_is_now(tmp_path: Path) -> None:
+    """After a STRATEGY_ERROR the corrected file is tried on the night's market by its own name."""
+    path = written(tmp_path, on_tick("return buy('as it was')"))
+    sets = ["strategy.name=mine", f"strategy.folder={tmp_path}"]
+    night = load_config(PROFILE, sets).raw
+    path.write_text(path.read_text(encoding="utf-8").replace("as it was", "corrected"))
+
+    assert _said(config_with(night, ["seed=5"]).raw) == "BUY: as it was"
+    assert _said(config_with(night, ["strategy.name=mine"]).raw) == "BUY: corrected"
 
 
 def _said(raw: JsonObject) -> str:

@@ -12,7 +12,7 @@ import hashlib
 from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Final
 
 from minibot.events.model import JsonObject
@@ -31,6 +31,8 @@ FOLDER: Final = "strategies"
 """Where the shipped profiles look for own strategies."""
 
 SOURCE_BYTES_MAX: Final = 200_000
+
+UNLESS: Final = "unless --set strategy.name names a file"
 
 API: Final = 2
 """Version of the strategy API; `strategies.verdicts` says what came with which."""
@@ -70,12 +72,12 @@ def unmarked(data: bytes) -> bytes:
 def take_own_source(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
     """Put an own strategy's file into a profile; yield the reasons if that is impossible.
 
-    It acts only when iterated. The source in a manifest stays as it is, unless another strategy is
-    chosen now.
+    It acts only when iterated. The source in a manifest stays as it is, unless a person chooses a
+    strategy now, be it the same one: then its file counts, as it is today.
     """
     section = raw["strategy"]
     if "source" in section and _is_recorded(origin):
-        if PurePath(section["source"]["path"]).stem == section["name"]:
+        if origin.get("strategy.name") == MANIFEST:
             return
         del section["source"]
     if "source" in section:
@@ -117,7 +119,7 @@ def take_own_source(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]
 def change_since(raw: JsonObject) -> str:
     """Return one sentence if the strategy's file differs from the profile's text, else "".
 
-    The profile's text counts, for replay too; the sentence says that the file has changed since.
+    The profile's text counts, for replay too, unless the file is chosen anew.
     """
     source = raw["strategy"].get("source")
     if source is None:
@@ -126,12 +128,12 @@ def change_since(raw: JsonObject) -> str:
     try:
         found = _digest(unmarked(path.read_bytes()))
     except OSError:
-        return f"{source['path']} is gone since; the text that the run recorded is used"
+        return f"{source['path']} is gone since; the text that the run recorded is used, {UNLESS}"
     if found == source["sha256"]:
         return ""
     return (
         f"{source['path']} has changed since (sha256 {source['sha256'][:16]} then, {found[:16]} "
-        "now); the text that the run recorded is used"
+        f"now); the text that the run recorded is used, {UNLESS}"
     )
 
 
