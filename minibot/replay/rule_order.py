@@ -22,6 +22,8 @@ from minibot.engine.recorded_run import Recorded
 from minibot.engine.role_replay import PROGRESS_EVERY
 from minibot.events.model import Event, Fill, JsonObject, RiskAction, RunOpening
 from minibot.events.names import CONTROL, TICKS
+from minibot.events.reasons import STRATEGY_ERROR
+from minibot.kernel.errors import RunStop
 
 Progress = Callable[[int, int], None]
 
@@ -56,7 +58,7 @@ class RulePass:
     Attributes:
         derived: Derived events, in the order in which they were made.
         performance: Exact equity, drawdown and round trips.
-        stop: The reason code if risk stopped the pass, else empty.
+        stop: The reason code if risk or the run's own strategy stopped the pass, else empty.
     """
 
     performance: Performance
@@ -92,9 +94,11 @@ def rule_order(
 ) -> RulePass:
     """Return the pass of a resolved profile's cores over a run's market in rule order.
 
+    An error of the strategy ends the pass of the run's own profile, as it may have ended the run.
+
     Raises:
         IntegrityError: A line is damaged, or the run has no opening.
-        RunStop: A core found something that cannot be.
+        RunStop: A core found something that cannot be, or another profile's strategy failed.
     """
     _, opening = recorded.opening()
     done = RulePass(Performance(opening, config["portfolio"]["quote_asset"]))
@@ -114,7 +118,12 @@ def rule_order(
     whole = sum(recorded.lines(queue).reader.head().lines for queue in recorded.roles.world)
     for root, one in enumerate(world(recorded)):
         done.performance.on_market([one.event.payload])
-        lockstep.process(one.event, one.seq)
+        try:
+            lockstep.process(one.event, one.seq)
+        except RunStop as error:
+            if not _is_own_failure(error, recorded, config):
+                raise
+            done.stop = error.reason_code
         if root % PROGRESS_EVERY == 0:
             progress(root, whole)
         if done.stop:
@@ -126,9 +135,17 @@ def rule_order(
 def states_before(recorded: Recorded, config: JsonObject, root: int) -> JsonObject:
     """Return the state of each core, by role, before the outside event with that number."""
     lockstep = _lockstep(recorded, config, lambda queue, seq, event: None)
-    for one in islice(world(recorded), root):
-        lockstep.process(one.event, one.seq)
+    try:
+        for one in islice(world(recorded), root):
+            lockstep.process(one.event, one.seq)
+    except RunStop as error:
+        if not _is_own_failure(error, recorded, config):
+            raise
     return {name: core.state() for name, core in lockstep.cores.items()}
+
+
+def _is_own_failure(error: RunStop, recorded: Recorded, config: JsonObject) -> bool:
+    return error.reason_code == STRATEGY_ERROR and config == recorded.manifest.config
 
 
 def _lockstep(recorded: Recorded, config: JsonObject, take: Take) -> Lockstep:

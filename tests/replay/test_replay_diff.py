@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import islice
@@ -13,14 +14,30 @@ import pytest
 from minibot.engine.recorded_run import Recorded
 from minibot.engine.role_replay import replay_role
 from minibot.events.model import JsonObject
-from minibot.events.reasons import SCHEMA_INVALID
-from minibot.kernel.errors import IntegrityError
+from minibot.events.reasons import SCHEMA_INVALID, STRATEGY_ERROR
+from minibot.kernel.errors import IntegrityError, RunStop
 from minibot.replay import diff
 from minibot.replay.diff import diff_runs, recorded_side, rerun_with, span_of
+from minibot.runtime.configuration.config import config_with
 from tests.replay.forged import Event, edited
 from tests.runs import ShortRun, verb
 
 DELTA = "trailing_delta"
+FAILING = '''"""Buys at the first trade, and fails at the hundredth."""
+
+from minibot.strategies.protocol import Strategy, buy
+
+
+class Failing(Strategy):
+    """Fails."""
+
+    def __init__(self, settings):
+        self.left = 100
+
+    def on_price(self, price, view):
+        self.left = self.left - 1
+        return buy("the first", notional=str(100 // self.left)) if self.left in (0, 99) else None
+'''
 
 
 def held(event: Event) -> None:
@@ -98,6 +115,24 @@ def test_changed_profile_shows_in_what_the_cores_differed_before(short_run: Shor
 
     assert diff.decision is not None
     assert any("rsi" in path for path in diff.decision.states)
+
+
+def test_run_that_its_strategy_ended_is_compared_with_what_another_would_have_done(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
+    """The failure ends the run's own side; a failure of the other strategy is told as such."""
+    (tmp_path / "failing.py").write_text(FAILING, encoding="utf-8")
+    opened = Recorded.open(short_run.run_dir)
+    named = [f"strategy.folder={tmp_path}", "strategy.name=failing"]
+    config = config_with(opened.manifest.config, named).raw
+    recorded = replace(opened, manifest=replace(opened.manifest, config=config))
+
+    diff = rerun_with(recorded, ["strategy.name=nore_strategy_v1"])
+
+    assert (diff.one.stop, diff.other.stop) == (STRATEGY_ERROR, "")
+    assert diff.decision is not None
+    with pytest.raises(RunStop, match=r"failing\.py, line 14"):
+        rerun_with(opened, named)
 
 
 def test_profile_that_is_none_is_refused_with_exit_4(short_run: ShortRun) -> None:
