@@ -217,8 +217,8 @@ ROLE_CRASH_LOOP: Final = _stop(
 ROLE_HUNG: Final = _stop(
     "ROLE_HUNG",
     "A role is alive but makes no progress.",
-    "Read the role's log around the time of the stop. Without an error the machine was too busy: "
-    "`minibot probe` measures it.",
+    "Read the role's log. Without an error the machine was too busy (`minibot probe`) or, in "
+    "strategy_role, your strategy has a loop without an end.",
 )
 ROLE_MEMORY: Final = _stop(
     "ROLE_MEMORY",
