@@ -11,6 +11,7 @@ as the report's (`accounting.market_projection`); nothing is written.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cached_property
@@ -25,7 +26,7 @@ from minibot.events.model import Bar, Event, Fill, JsonObject, RunOpening
 from minibot.events.money import amount_text
 from minibot.events.names import TICKS
 from minibot.kernel.errors import Refusal
-from minibot.report.trades import TradeLog
+from minibot.report.trades import RoundTrip, TradeLog
 from minibot.runtime.paths import Var, resolve
 from minibot.runtime.runfiles import LATEST, is_run_folder, own_runs
 
@@ -179,27 +180,28 @@ class Run:
     @property
     def fills(self) -> pandas.DataFrame:
         """Fills; see `Rows.fills`."""
-        return _frame(self.rows.fills)
+        return _frame(self.rows.fills, ("time", "id", *Fill.__struct_fields__))
 
     @property
     def trades(self) -> pandas.DataFrame:
         """Round trips; see `Rows.trades`."""
-        return _frame(self.rows.trades)
+        return _frame(self.rows.trades, _trade(RoundTrip("", 0).to_json()))
 
     @property
     def equity(self) -> pandas.DataFrame:
         """Equity; see `Rows.equity`."""
-        return _frame(self.rows.equity)
+        return _frame(self.rows.equity, ("time", "equity", "drawdown"))
 
     def bars(self, symbol: str, interval: str | None = None) -> pandas.DataFrame:
         """Return the closed bars of a symbol; see `Rows.bars`."""
-        return _frame(self.rows.bars(symbol, interval))
+        return _frame(self.rows.bars(symbol, interval), ("time", *Bar.__struct_fields__))
 
     def __repr__(self) -> str:
         return f"<run {self.run_id}: fills, trades, bars(SYMBOL), equity, rows>"
 
 
-def _frame(rows: list[Row]) -> pandas.DataFrame:
+def _frame(rows: list[Row], names: Iterable[str]) -> pandas.DataFrame:
+    """Return a table; one without rows has the named columns all the same."""
     try:
         import pandas
     except ImportError as error:
@@ -207,7 +209,7 @@ def _frame(rows: list[Row]) -> pandas.DataFrame:
             "tables need pandas: pip install '.[frames]' in the project (lists of dicts: run.rows)"
         )
         raise ImportError(text) from error
-    return pandas.DataFrame(rows)
+    return pandas.DataFrame(rows, columns=None if rows else list(names))
 
 
 def _exact(values: JsonObject, amounts: tuple[str, ...]) -> Row:
