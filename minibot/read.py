@@ -2,7 +2,8 @@
 
     import minibot.read
     run = minibot.read.run("latest")        # an id, a run's folder, or latest
-    run.equity.plot(x="time", y="equity")   # a pandas DataFrame (extra `frames`)
+    equity = run.equity                     # a pandas DataFrame (extra `frames`)
+    equity.astype({"equity": float}).plot(x="time", y="equity")
     run.rows.trades                         # the same as a list of dicts, without pandas
 
 Times are in UTC, amounts exact (`decimal.Decimal`). Figures come from the same fold of the record
