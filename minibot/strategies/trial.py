@@ -277,6 +277,8 @@ class Trial:
             if decision.side == BUY or (decision.side == SELL and self.view.is_long):
                 self._wish = decision
                 self._wish_until = self.now + (decision.valid_ms or self._core.chosen.horizon_ms)
+            elif decision.side == SELL:
+                self._wish = None  # A purchase that rests is withdrawn.
         return decision
 
     def _fill(self, price: float) -> None:

@@ -1352,6 +1352,26 @@ def test_limit_of_a_trial_is_filled_by_a_trade_at_its_price(price: str, tmp_path
     assert trial.view.is_long
 
 
+def test_sale_in_a_trial_withdraws_the_purchase_that_rests(tmp_path: Path) -> None:
+    """A night buys nothing any more after such a SELL, though there is nothing to sell."""
+    path = written(
+        tmp_path,
+        on_tick(
+            "if tick.price == 100.0:",
+            "    return buy('dip', limit='99')",
+            "return sell('too high by now') if tick.price > 101 else None",
+        ),
+    )
+    trial = Trial(path)
+    trial.trade(100.0)
+    decision = trial.trade(102.0)
+    trial.trades([98.0, 98.0])
+
+    assert decision is not None
+    assert decision.side == "SELL"
+    assert not trial.view.is_long
+
+
 SELLS_PARTS = "if tick.price < 96:\n    return None if view.is_long else buy('low')\n" + (
     "return sell('a part', {}) if view.is_long else None"
 )
