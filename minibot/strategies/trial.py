@@ -293,6 +293,8 @@ class Trial:
                 self._wish = None
             if self._wish is None or booked > wish.limit:
                 return
+            # Whoever rests is paid its own price, also by a trade below it.
+            booked, text = wish.limit, amount_text(wish.limit)
         self._wish = None
         qty = _bought(booked) if side == BUY else self._sold(wish, booked)
         if qty:

@@ -1352,6 +1352,15 @@ def test_limit_of_a_trial_is_filled_by_a_trade_at_its_price(price: str, tmp_path
     assert trial.view.is_long
 
 
+def test_limit_of_a_trial_is_filled_at_its_own_price(tmp_path: Path) -> None:
+    """A market that falls through a resting purchase fills it at its limit, as in a night."""
+    body = "return buy('dip', limit='99.5') if tick.price == 100.0 else None"
+    trial = Trial(written(tmp_path, on_tick(body)))
+    trial.trades([100.0, 98.0])
+
+    assert trial.view.entry_price_avg == Decimal("99.5")
+
+
 def test_sale_in_a_trial_withdraws_the_purchase_that_rests(tmp_path: Path) -> None:
     """A night buys nothing any more after such a SELL, though there is nothing to sell."""
     path = written(
