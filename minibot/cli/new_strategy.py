@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ast
 import re
+import shlex
 from keyword import iskeyword
 from pathlib import Path
 
@@ -128,7 +129,7 @@ def run(arguments: argparse.Namespace) -> int:
     files = {
         folder / f"{name}.py": own_text(arguments.example, name),
         folder / f"test_{name}.py": TEST.format(
-            name=name, shown=shown_path(folder / f"test_{name}.py")
+            name=name, shown=shlex.quote(shown_path(folder / f"test_{name}.py"))
         ),
     }
     for path in files:
@@ -174,13 +175,14 @@ def class_of(name: str) -> str:
 
 
 def _next_steps(name: str, files: list[Path], folder: str, needed: tuple[str, ...]) -> list[str]:
-    strategy, test = (shown_path(path) for path in files)
+    shown = [shown_path(path) for path in files]
+    strategy, test = map(shlex.quote, shown)  # For a line that may be pasted.
     chosen = f"--strategy {name}"
     if folder != FOLDER:
-        chosen += f" --set strategy.folder={folder}"
+        chosen += f" --set {shlex.quote(f'strategy.folder={folder}')}"
     chosen += "".join(f" --set {text}" for text in needed)
     return [
-        f"written: {strategy} and {test}",
+        f"written: {' and '.join(shown)}",
         f"  check     minibot strategy-check {strategy}",
         f"  test      python3 tools/with_env.py -m pytest {test}",
         f"  backtest  minibot backtest {chosen} --timeframe 15m",

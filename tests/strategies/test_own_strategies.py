@@ -6,6 +6,7 @@ import ast
 import hashlib
 import json
 import re
+import shlex
 import subprocess
 import sys
 from codecs import BOM_UTF8
@@ -1950,3 +1951,17 @@ def test_check_of_code_nested_beyond_the_parser_says_so() -> None:
     """Code nested too deeply for the parser is a finding."""
     for text in ("(" * 5000 + ")" * 5000, "x = " + "-" * 200_000 + "1", "a" + ".b" * 50_000):
         assert source_findings(text)
+
+
+def test_new_strategy_in_a_folder_with_a_space_prints_lines_that_may_be_pasted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each printed command names the folder as one word of a shell."""
+    folder = tmp_path / "my ideas"
+    assert cli(["new-strategy", "my_idea", "--folder", str(folder)]) == 0
+
+    check, test, backtest, night = map(shlex.split, capsys.readouterr().out.splitlines()[1:])
+    assert check[-1] == str(folder / "my_idea.py")
+    assert test[-1] == str(folder / "test_my_idea.py")
+    assert f"strategy.folder={folder}" in backtest
+    assert night[-1] == f"strategy.folder={folder}"
