@@ -18,7 +18,7 @@ from minibot.market.history import SETTLE_MS, candles_of, history_bar
 
 RETRY_MS: Final = 1000
 TRIES_MAX: Final = 5
-# The venue returns at most a thousand klines at once; no survivable outage leaves a longer hole.
+# The longest hole that is filled: no survivable outage leaves a longer one.
 BARS_MAX: Final = 1000
 
 

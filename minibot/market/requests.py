@@ -14,7 +14,16 @@ from typing import Final
 from minibot.events.intervals import INTERVAL_MS, align
 from minibot.events.model import Instrument
 from minibot.events.reasons import RATE_LIMITED as RATE_LIMITED_NOTICE
-from minibot.exchanges.base import BANNED, RATE_LIMITED, REFUSED, Book, Rest, RestError, Snapshot
+from minibot.exchanges.base import (
+    BANNED,
+    RATE_LIMITED,
+    REFUSED,
+    Book,
+    Candle,
+    Rest,
+    RestError,
+    Snapshot,
+)
 from minibot.exchanges.venue_facts import Limits
 from minibot.market.address import Address
 from minibot.market.elapsed_clock import ElapsedClock, MarketClock
@@ -194,14 +203,22 @@ class Requests:
         return self.exchange_ts() - (SETTLE_MS if self.clock.is_running else 0)
 
     def history(self, symbol: str, interval: str, bars: int, done: Callable[[Answer], None]) -> Job:
-        """Return the job that asks for the newest final klines, as many as one answer has."""
-        end = align(self.settled_ts(), INTERVAL_MS[interval]) - 1
-        limit = min(bars, self.limits.candles_max)
-        return Job(
-            *self.limits.candles,
-            lambda rest: rest.candles(symbol, interval, start=None, end=end, limit=limit),
-            done,
-        )
+        """Return the job that asks for the newest final klines, an answer's worth at a time."""
+        end, most = align(self.settled_ts(), INTERVAL_MS[interval]) - 1, self.limits.candles_max
+
+        def call(rest: Rest) -> list[Candle]:
+            found: list[Candle] = []
+            until, limit = end, min(bars, most)
+            while limit > 0:
+                part = rest.candles(symbol, interval, start=None, end=until, limit=limit)
+                found = part + found
+                if len(part) < limit:
+                    break
+                until, limit = part[0].open_ts - 1, min(bars - len(found), most)
+            return found
+
+        path, weight = self.limits.candles
+        return Job(path, weight * -(-bars // most), call, done)
 
     def ask_trades(self, symbol: str, done: Callable[[Answer], None]) -> None:
         """Request the newest closed minute of a symbol, to see whether it traded."""
@@ -209,27 +226,27 @@ class Requests:
         self.courier.send(job)
 
     def fill(self, wanted: HoleWanted) -> None:
-        """Request the klines of a hole."""
-        hole = wanted.hole
-        count = (hole.to_ts - hole.from_ts) // INTERVAL_MS[wanted.interval]
+        """Request the klines of a hole, an answer's worth at a time."""
+        hole, most = wanted.hole, self.limits.candles_max
+        length = INTERVAL_MS[wanted.interval]
+        starts = range(hole.from_ts, hole.to_ts, most * length)
+
+        def call(rest: Rest) -> list[Candle]:
+            found: list[Candle] = []
+            for start in starts:
+                end = min(start + most * length, hole.to_ts)
+                limit = (end - start) // length
+                found += rest.candles(
+                    wanted.symbol, wanted.interval, start=start, end=end - 1, limit=limit
+                )
+            return found
 
         def done(answer: Answer) -> None:
             candles = answer.value if answer.error is None else None
             self.feed.on_candles(wanted, candles, self.clock.now_ms())
 
-        self.courier.send(
-            Job(
-                *self.limits.candles,
-                lambda rest: rest.candles(
-                    wanted.symbol,
-                    wanted.interval,
-                    start=hole.from_ts,
-                    end=hole.to_ts - 1,
-                    limit=count,
-                ),
-                done,
-            )
-        )
+        path, weight = self.limits.candles
+        self.courier.send(Job(path, weight * len(starts), call, done))
 
     def levels(self, count: int) -> int:
         """Return the depth to request for `count` snapshots at once.

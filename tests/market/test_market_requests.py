@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from minibot.events.unit_sizes import NS_PER_MS
-from minibot.exchanges.base import MALFORMED, REFUSED, SERVER, Diff, RestError, Snapshot
+from minibot.exchanges.base import MALFORMED, REFUSED, SERVER, Candle, Diff, RestError, Snapshot
 from minibot.exchanges.binance.limits import LIMITS, depth_weight
 from minibot.exchanges.binance.venue import BINANCE
 from minibot.exchanges.weight_budget import WeightBudget
 from minibot.market.address import Address, NoMemory
+from minibot.market.bars import Hole
 from minibot.market.elapsed_clock import ElapsedClock
-from minibot.market.feed import DATA, INVALID, Feed
+from minibot.market.feed import DATA, INVALID, Feed, HoleWanted
 from minibot.market.feed_health import FeedHealth
 from minibot.market.history import SETTLE_MS
 from minibot.market.requests import Requests, is_refusal
@@ -252,11 +255,20 @@ def test_time_that_no_answer_told_is_asked_for_by_the_next_measurement() -> None
     assert requests.feed.paused_ms == 2 * PAUSED_MS
 
 
-class LastRow:
-    """REST client that returns the end of the klines it is asked for."""
+class Minutes:
+    """REST client with a kline of each minute from `first` on, and the requests made of it."""
 
-    def candles(self, symbol: str, interval: str, *, start: None, end: int, limit: int) -> int:
-        return end
+    def __init__(self, first: int = 0) -> None:
+        self.first = first
+        self.asked: list[tuple[int | None, int, int]] = []
+
+    def candles(
+        self, symbol: str, interval: str, *, start: int | None, end: int, limit: int
+    ) -> list[Candle]:
+        self.asked.append((start, end, limit))
+        rows = range(max(start or 0, self.first), end + 1, MINUTE)
+        kept = rows[-limit:] if start is None else rows[:limit]
+        return [Candle(ts, ts + MINUTE - 1, "1", "1", "1", "1", "1", "1", 1, "1") for ts in kept]
 
 
 @pytest.mark.parametrize(
@@ -272,10 +284,48 @@ def test_history_ends_with_the_last_kline_that_cannot_change_any_more(
     clock = StepClock()
     clock.ms, clock.is_running = 2 * MINUTE + after_ms, is_running
     requests.clock = clock
-    job = requests.history("C000USDT", "1m", 10, lambda answer: None)
+    job, rest = requests.history("C000USDT", "1m", 10, lambda answer: None), Minutes()
+    job.call(rest)  # type: ignore[arg-type]
 
-    assert job.call(LastRow()) == minutes * MINUTE - 1  # type: ignore[arg-type]
+    assert rest.asked == [(None, minutes * MINUTE - 1, 10)]
     assert requests.settled_ts() // MINUTE == minutes
+
+
+@pytest.mark.parametrize(
+    ("first", "opened", "limits"),
+    [(0, range(5, 12), [3, 3, 1]), (8, range(8, 12), [3, 3]), (12, (), [3])],
+)
+def test_history_longer_than_an_answer_is_asked_for_in_parts(
+    first: int, opened: Sequence[int], limits: list[int]
+) -> None:
+    """A warm-up longer than an answer of the venue comes whole, or as far as its klines go."""
+    requests, rest = requests_of(Tray()), Minutes(first * MINUTE)
+    requests.limits = replace(LIMITS, candles_max=3)
+    clock = StepClock()
+    clock.ms, clock.is_running = 12 * MINUTE, False
+    requests.clock = clock
+
+    job = requests.history("C000USDT", "1m", 7, lambda answer: None)
+    found = job.call(rest)  # type: ignore[arg-type]
+
+    assert [candle.open_ts // MINUTE for candle in found] == [*opened]
+    assert [limit for _, _, limit in rest.asked] == limits
+    assert job.weight == 3 * LIMITS.candles.weight
+
+
+def test_hole_longer_than_an_answer_is_asked_for_in_parts() -> None:
+    """A hole longer than an answer of the venue is filled whole, part after part."""
+    tray, rest = Tray(), Minutes()
+    requests = requests_of(tray)
+    requests.limits = replace(LIMITS, candles_max=3)
+
+    requests.fill(HoleWanted("C000USDT", "1m", Hole(2 * MINUTE, 9 * MINUTE)))
+    (job,) = tray.jobs
+    found = job.call(rest)  # type: ignore[arg-type]
+
+    assert [candle.open_ts // MINUTE for candle in found] == [2, 3, 4, 5, 6, 7, 8]
+    assert [limit for _, _, limit in rest.asked] == [3, 3, 1]
+    assert job.weight == 3 * LIMITS.candles.weight
 
 
 @pytest.mark.parametrize(
