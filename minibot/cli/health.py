@@ -7,6 +7,7 @@ from typing import Final
 
 from minibot.cli.support.output import show, show_rows
 from minibot.cli.support.selection import var_of
+from minibot.cores.core_profile import venue_name
 from minibot.events.model import DEGRADED, STARTING, JsonObject
 from minibot.events.names import HEALTH, MARKET_ROLE
 from minibot.events.roles import Roles
@@ -130,7 +131,7 @@ def _venue(manifest: Manifest | None, roles: list[JsonObject]) -> JsonObject | N
     if manifest is None or market is None:
         return None
     names = ("endpoint", "latency_us", "ok", "weight_used", "reconnects", "breaker", "data_age_ms")
-    name = str(manifest.config.get("venue", "binance"))
+    name = venue_name(manifest.config)
     return {"name": name, **{key: market[key] for key in names if key in market}}
 
 

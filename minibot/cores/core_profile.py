@@ -7,6 +7,7 @@ later.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final
 
@@ -205,7 +206,7 @@ SYMBOL_AMOUNTS: Final[Rule] = {
 """The rule of quote amounts by symbol."""
 
 
-def venue_name(raw: JsonObject) -> str:
+def venue_name(raw: Mapping[str, Any]) -> str:
     """Return the venue of a profile, which is also the name of its section."""
     name: str = raw.get("venue", VENUE)
     return name

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
+from minibot.cores.core_profile import VENUE
 from minibot.events.reasons import REASONS
 from minibot.events.roles import Roles
 from tests.docs.product_sources import parsed_product
@@ -201,6 +202,18 @@ def _place(name: str, text: str) -> str:
     """Return the room of a module if an exception names the room, else the module."""
     room = ".".join(name.split(".")[:2])
     return room if (room, text) in OTHER_FACTS else name
+
+
+def test_venue_of_a_profile_without_the_key_is_written_once(modules: dict[str, ast.Module]) -> None:
+    """The default venue is a literal in the profile's types, and in the venue's own package."""
+    written = {
+        name
+        for name, tree in modules.items()
+        for text, _, is_field in texts(tree)
+        if text == VENUE and not is_field
+    }
+
+    assert written == {"minibot.cores.core_profile", "minibot.exchanges.binance.limits"}
 
 
 def test_constants_of_the_kernel_are_the_codes_that_it_raises(

@@ -19,6 +19,7 @@ from typing import Any, Final
 import psutil
 
 from minibot.backtest.report.ratios import sharpe
+from minibot.cores.core_profile import venue_name
 from minibot.events.decimals import parse_fixed
 from minibot.events.model import ALL_SYMBOLS, Health, JsonObject
 from minibot.events.names import EXECUTION_ROLE, MARKET_ROLE, RISK_ROLE, STRATEGY_ROLE
@@ -115,7 +116,7 @@ class StatusRules:
         self._root = str(var.root)
         watchdog = manifest.config["watchdog"]
         self._disk_mb = DISK_FACTOR * int(watchdog["disk_free_min_mb"])
-        venue = manifest.config[manifest.config.get("venue", "binance")]
+        venue = manifest.config[venue_name(manifest.config)]
         alerts = manifest.config.get("alerts") or {}
         self._sharpe_min = float(alerts.get("sharpe_min", SHARPE_MIN))
         most = Decimal(str(alerts.get("correlation_max", CORRELATION_MAX)))

@@ -16,6 +16,7 @@ from fastapi.responses import JSONResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
 from minibot import __version__
+from minibot.cores.core_profile import venue_name
 from minibot.kernel.errors import ConfigError, Refusal, RunStop
 from minibot.ops.data_age import silence_ms
 from minibot.ops.one_time_code import Codes
@@ -74,7 +75,7 @@ def app_of(run: RunView, codes: Codes) -> FastAPI:
     def metrics() -> Response:
         """Return the run's metrics as Prometheus reads them."""
         health = health_of(run.history.recorded)
-        provider = str(run.config.get("venue", "binance"))
+        provider = venue_name(run.config)
         age_ms = run.live.age_ms()
         known = Known(
             *(run.status(), age_ms, run.metrics_of(), health, provider, run.live.streamed),

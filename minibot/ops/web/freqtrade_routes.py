@@ -6,6 +6,7 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
 from minibot import __version__
+from minibot.cores.core_profile import venue_name
 from minibot.events.model import JsonObject
 from minibot.ops.web import live_documents
 from minibot.ops.web.freqtrade_paths import NO_ENTRY
@@ -104,7 +105,7 @@ def _add_figures(routes: APIRouter, run: RunView) -> None:
             "stake_currency": run.config["portfolio"]["quote_asset"],
             "strategy": run.config["strategy"]["name"],
             "timeframe": run.config["strategy"]["bar_interval"],
-            "exchange": str(run.config.get("venue", "binance")),
+            "exchange": venue_name(run.config),
             "max_open_trades": positions_max,
             "state": "running" if run.status()["ended"] is None else "stopped",
             "profile": config,
