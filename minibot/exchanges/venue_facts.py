@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -255,11 +256,20 @@ SYMBOL: Final = re.compile(r"[A-Z0-9]{2,30}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class SymbolMap:
-    """The names of symbols: as events carry them, and as the venue writes them in requests."""
+    """The names of symbols: as events carry them, and as the venue writes them in requests.
+
+    Either function may raise ValueError for a text that is no name.
+    """
 
     to_venue: Callable[[str], str]
     from_venue: Callable[[str], str]
 
     def read(self, text: str) -> str:
-        """Return the symbol that a person means: BTC/USDT, BTCUSDT or the venue's own name."""
-        return self.from_venue(text.strip()).replace("/", "").upper()
+        """Return the symbol that a person means: BTC/USDT, BTCUSDT or the venue's own name.
+
+        Any other text comes back as it is, in capital letters, for the caller to refuse.
+        """
+        name = text.strip()
+        with suppress(ValueError):
+            name = self.from_venue(name)
+        return name.replace("/", "").upper()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -256,6 +256,19 @@ def test_symbols_go_to_the_venues_names_and_back(case: VenueCase) -> None:
     for symbol, name in there.items():
         assert case.venue.symbols.read(f" {name} ") == symbol
         assert case.venue.symbols.read(f"{symbol[:3].lower()}/{symbol[3:]}") == symbol
+
+
+@by_venue
+@pytest.mark.parametrize("is_strict", [False, True])
+def test_text_that_is_no_name_is_left_for_its_reader_to_refuse(
+    case: VenueCase, is_strict: bool
+) -> None:
+    """A text that is no name of a symbol comes back as such, whatever the venue says to it."""
+    names = case.venue.symbols
+    if is_strict:
+        names = replace(names, from_venue=names.to_venue)  # It raises for what is no symbol.
+
+    assert names.read(" no.such!name ") == "NO.SUCH!NAME"
 
 
 @by_venue
