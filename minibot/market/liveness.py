@@ -317,7 +317,8 @@ class Liveness:
         for name in names:
             feed = self._feed.symbols[name]
             stream = self._silent_stream(name, feed, now_ms)
-            if stream:
+            # A stream that brings updates of the book is not renewed for want of a snapshot.
+            if stream and not feed.awaits_snapshot(now_ms - self._limits.silence_ms):
                 silent[name] = stream
             if stream == TRADE and now_ms - feed.quoted_ms >= self._limits.silence_ms:
                 # A trade always changes the touch, and klines count trades of a while ago.

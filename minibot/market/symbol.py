@@ -546,6 +546,14 @@ class SymbolFeed:
         """Return the time of the last best quote, also of a refused one, ms; 0 before the first."""
         return max(self.seen_ms.get(QUOTE, 0), self._refused_ms)
 
+    def awaits_snapshot(self, since_ms: int) -> bool:
+        """Return whether the touch lacks only a snapshot of its book, updated since a time, ms.
+
+        So it is where the venue has no stream of best quotes.
+        """
+        is_updated = self.seen_ms.get(DEPTH, 0) >= since_ms
+        return is_updated and not self._has_quotes and not self.depth.is_valid
+
     @property
     def last_trade_units(self) -> int:
         """Return the price of the last trade that made a tick, in hundred-millionths, or 0."""

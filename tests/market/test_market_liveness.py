@@ -296,6 +296,28 @@ def test_quotes_that_never_come_are_asked_for_while_the_market_moves(
     assert ("stream_silent" in market.kinds()) is is_silent
 
 
+@pytest.mark.row("C-82", "F108")
+@pytest.mark.parametrize("has_updates", [True, False])
+def test_touch_that_waits_for_the_snapshot_of_its_book_is_no_silent_stream(
+    *, has_updates: bool
+) -> None:
+    """Updates of a book show a stream that lives, where its snapshot alone keeps the touch away."""
+    market = Market(["AUSDT"])
+    feed = market.floor.feed.symbols["AUSDT"]
+    feed._has_quotes = False
+    feed.depth.keeper.reset()
+
+    def say(second: int) -> None:
+        market.trade("AUSDT")
+        if has_updates:
+            market.diff("AUSDT", bid_of(second))
+
+    for _ in range(100):
+        market.second(say)
+
+    assert ("stream_silent" in market.kinds()) is not has_updates
+
+
 @pytest.mark.row("F108")
 def test_quotes_that_do_not_come_back_are_asked_for_again() -> None:
     """A subscription that brings no quotes back is renewed again, after the wait."""
