@@ -787,7 +787,7 @@ ORDER_TYPE_UNSUPPORTED: Final = _business(
 SYMBOL_UNKNOWN: Final = _business(
     "symbol_unknown",
     "The symbol is not one of this run.",
-    "Fix the writer of the intent, or add the symbol to `binance.symbols`.",
+    "Fix the writer of the intent, or add the symbol to the venue's `symbols`.",
 )
 SHORT_SALE: Final = _business(
     "short_sale",

@@ -256,7 +256,7 @@ CLOCK_JUMP: Final = _stop(
 
 EXCHANGE_UNREACHABLE: Final = _stop(
     "EXCHANGE_UNREACHABLE",
-    "The exchange could not be reached for longer than `binance.outage_stop_market_ms`.",
+    "The exchange was unreachable for longer than the venue's `outage_stop_market_ms`.",
     "Check the network; `minibot doctor` says which host is unreachable.",
 )
 EXCHANGE_ERROR_RATE: Final = _stop(

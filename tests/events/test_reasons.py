@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from minibot.cores.core_profile import VENUE
 from minibot.events import reasons, schemas
 from minibot.events.reason import BUSINESS_GROUP, END_GROUP, FEED_GROUP, GROUPS, STOP_GROUP, define
 from minibot.events.reasons import REASONS, codes
@@ -98,3 +99,12 @@ def test_schema_enum_of_reason_codes_equals_the_list(type_: str, groups: tuple[s
     schema = json.loads(path.read_text(encoding="utf-8"))
 
     assert schema["properties"]["reason_code"]["enum"] == list(codes(*groups))
+
+
+def test_words_of_a_reason_name_no_venue() -> None:
+    """Meaning and remedy hold for a night on any venue: they name no venue's section."""
+    named = [
+        code for code, reason in REASONS.items() if f"{VENUE}." in reason.meaning + reason.remedy
+    ]
+
+    assert named == []
