@@ -150,14 +150,7 @@ class Rows:
             market.take(seq, event)
         market.book_before(None)
         trades = [_trade(trip.to_json()) for trip in log.trips]
-        return trades, [
-            {
-                "time": _time(ts),
-                "equity": Decimal(amount_text(equity)),
-                "drawdown": Decimal(amount_text(high - equity)),
-            }
-            for ts, equity, high in points
-        ]
+        return trades, [_point(ts, equity, high) for ts, equity, high in points]
 
 
 class Run:
@@ -191,7 +184,7 @@ class Run:
     @property
     def equity(self) -> pandas.DataFrame:
         """Equity; see `Rows.equity`."""
-        return _frame(self.rows.equity, ("time", "equity", "drawdown"))
+        return _frame(self.rows.equity, _point(0, 0, 0))
 
     def bars(self, symbol: str, interval: str | None = None) -> pandas.DataFrame:
         """Return the closed bars of a symbol; see `Rows.bars`."""
@@ -211,6 +204,14 @@ def _frame(rows: list[Row], names: Iterable[str]) -> pandas.DataFrame:
         )
         raise ImportError(text) from error
     return pandas.DataFrame(rows, columns=None if rows else list(names))
+
+
+def _point(ts: int, equity: int, high: int) -> Row:
+    return {
+        "time": _time(ts),
+        "equity": Decimal(amount_text(equity)),
+        "drawdown": Decimal(amount_text(high - equity)),
+    }
 
 
 def _exact(values: JsonObject, amounts: tuple[str, ...]) -> Row:
