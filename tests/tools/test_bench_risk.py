@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from tools.bench import risk, risk_before, risk_cases, risk_market, risk_nights, risk_year, worker
 from tools.bench.__main__ import parser
 from tools.bench.risk import Plan
+from tools.risk_storm.__main__ import gates
 
 CLOSES = [10003000000, 10005000000, 9999000000]
 
@@ -142,6 +144,22 @@ def test_unknown_commit_is_refused(tmp_path: Path) -> None:
         risk.r2(plan(tmp_path, before="no-such-commit"))
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_year_names_the_gates_that_never_fired(tmp_path: Path) -> None:
+    """A gate is silent if no kept backtest refused or left by it."""
+    kept = tmp_path / "backtests" / "one"
+    kept.mkdir(parents=True)
+    result = {
+        "by_exit_reason": [{"name": "hard_stop"}],
+        "refusals": {"BLOCK": {"cooldown_period": 3}, "HOLD": {"no_setup": 9}},
+    }
+    (kept / "result.json").write_text(json.dumps(result))
+
+    silent = risk_year.silent_gates(tmp_path)
+
+    assert "spread_limit" in silent
+    assert set(silent) == gates() - {"hard_stop", "cooldown_period"}
 
 
 def test_year_without_its_data_names_the_file(tmp_path: Path) -> None:
