@@ -35,7 +35,7 @@ def test_sections_hold_what_the_profile_says() -> None:
     """Sections hold the profile's values, decimals as text; a missing one is None."""
     profile = asdict(CoreProfile.of(RAW))
 
-    assert profile["strategy"] == RAW["strategy"] | {"source": None}
+    assert profile["strategy"] == RAW["strategy"] | {"source": None, "rank_max": None}
     for name, section in (("risk", RiskSection), ("execution", ExecutionSection)):
         assert profile[name] == RAW[name] | absent(name, section)
     assert profile["portfolio"] == RAW["portfolio"]

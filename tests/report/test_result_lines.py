@@ -47,7 +47,7 @@ def test_column_of_an_hours_fills_is_named_by_what_it_counts(night: Night) -> No
     """An order that is filled in parts has several fills."""
     cells = [row.cells() for row in hour_rows(night.count, night.incidents)]
 
-    counted = sum(int(each[HOURS_HEAD.index("fills")].replace(",", "")) for each in cells)
+    counted = sum(int(each[HOURS_HEAD.index("paper fills")].replace(",", "")) for each in cells)
     assert counted == night.count.lines["fills"]
 
 
