@@ -67,6 +67,8 @@ STOPS_SHOWN = 3
 INCIDENTS_SHOWN = 200
 # A model's id, which a browser would break after its hyphen.
 MODEL_ID: Final = re.compile(r"\b[a-z]+-[0-9a-f]{8,}\b")
+# Symbols of a source stand without blanks: a phone breaks their line behind a comma.
+IN_A_LIST: Final = re.compile(r",(?=[A-Z])")
 
 
 def write_report(night: Night) -> Path:
@@ -199,6 +201,7 @@ def _words(rows: Iterable[Row]) -> str:
             parts.append(f'<tr><th colspan="2">{escape(row.label)}</th></tr>')
             continue
         text = MODEL_ID.sub(r'<span class="n">\g<0></span>', escape(row.text))
+        text = IN_A_LIST.sub(",<wbr>", text)
         cells = f"<td>{escape(row.label)}</td><td>{text}</td>"
         parts.append(f'<tr class="{row.tone}">{cells}</tr>')
     return f'<table class="words">{"".join(parts)}</table>'

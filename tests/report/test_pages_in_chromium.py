@@ -28,6 +28,8 @@ MUST_PX, GOAL_PX = 390, 360
 PRINTED_PX = 720
 # A label of 11 px has a box of 12 to 14.
 LABEL_PX_MIN = 10.0
+# What stands in for an exchange names all its symbols in one word.
+LONG_WORD = "generator:1:BTCUSDT,ETHUSDT,BNBUSDT,SOLUSDT,XRPUSDT,ADAUSDT,LINKUSDT,LTCUSDT"
 LUMINANCE = """
 (() => {
   const shades = getComputedStyle(document.body);
@@ -62,6 +64,7 @@ def pages(short_run: ShortRun, tmp_path_factory: pytest.TempPathFactory) -> list
     """A night with everything that goes wrong, and backtests with every part of the page."""
     folder = tmp_path_factory.mktemp("pages")
     night = with_stop(with_incident(opened(short_run), "connection_lost", "closed"), "RISK_LIMIT")
+    night.manifest.config["embedded"]["source"] = LONG_WORD
     texts = {
         "night": night_page(night),
         "one": _page_of_two_symbols(),
