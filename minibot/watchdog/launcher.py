@@ -141,7 +141,7 @@ def launch(
     """
     var = config.var
     refuse_living(var)
-    if not var.root.exists():
+    if var.root.is_symlink() or not var.root.exists():
         refuse_failed([flag_check(var)])  # A run that lost this folder left a flag.
     refuse_failed([root_check(var)])
     lock = RunLock(var)
