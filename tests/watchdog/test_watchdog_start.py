@@ -107,6 +107,20 @@ def test_flag_raised_while_a_start_looks_around_refuses_it(
     assert not list(var.runs.iterdir())
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="symbolic links need a privilege on Windows")
+def test_flag_of_a_lost_var_is_told_before_the_link_in_its_place(tmp_path: Path) -> None:
+    """Whoever linked the folder after a night had lost it hears of that night first."""
+    var = Var(tmp_path / "var")
+    (tmp_path / "elsewhere").mkdir()
+    var.root.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(Refusal, match="is a link"):
+        launch(bare(var), PROFILE, (), lambda line: None, server_time)
+    var.flag_beside.write_text("risk_role")
+
+    with pytest.raises(Refusal, match=r"var\.STOP\.flag exists"):
+        launch(bare(var), PROFILE, (), lambda line: None, server_time)
+
+
 def test_refusal_that_cannot_be_put_on_record_is_told_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
