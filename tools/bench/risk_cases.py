@@ -57,6 +57,7 @@ SETS: Final = (
     "universe=null",
     "scanner=null",
     "strategy.rank_max=null",
+    "risk.exits_at=role",
     "portfolio.cash=" + CASH,
     "risk.profile=aggressive",
     f"risk.positions_max={HELD}",
