@@ -472,7 +472,7 @@ def test_any_trades_make_the_bars_and_the_windows(trades: list[Streamed], later_
 def test_streams_and_rest_agree_over_the_wire_at_speed(source: str) -> None:
     """A client that reads all streams finds the same in REST, while the market runs."""
     names = ["btcusdt@trade", "btcusdt@depth@100ms", "btcusdt@kline_1s", "btcusdt@aggTrade"]
-    with Exchange(source, "--rate", "40", speed="30") as exchange:
+    with Exchange(source, "--rate", "40", speed="10") as exchange:
         opening = exchange.json("depth", symbol="BTCUSDT", limit=5000)
         socket = exchange.stream(*names)
         trades: dict[int, Streamed] = {}
