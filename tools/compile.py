@@ -162,24 +162,31 @@ def build(folder: Path, *, is_quiet: bool = False, has_profile: bool = True) -> 
             compiler can.
 
     Raises:
-        OSError: The compiler or the training fails; the message ends with its last output.
+        OSError: The compiler or the training fails, and the message ends with its last output; or
+            they are not done in time.
     """
     names = sources()
     fresh = folder.with_name(f"{folder.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
     profile = ["--profile"] if has_profile and counts_ways() else []
-    done = subprocess.run(
-        [sys.executable, "-m", "tools.compile", "--into", str(fresh), *profile, *names],
-        cwd=PROJECT,
-        env={name: value for name, value in os.environ.items() if name != "MINIBOT_COMPILED"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=COMPILE_S_MAX,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "tools.compile", "--into", str(fresh), *profile, *names],
+            cwd=PROJECT,
+            env={name: value for name, value in os.environ.items() if name != "MINIBOT_COMPILED"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=COMPILE_S_MAX,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as late:
+        raise OSError(
+            f"compiling was not done after {COMPILE_S_MAX:.0f} s and was ended; try again when the "
+            "machine is less busy, or with --quick, which compiles once"
+        ) from late
     if done.returncode != 0:
         raise OSError(f"mypyc ended with {done.returncode}: {done.stdout.strip()[-1500:]}")
     shutil.rmtree(fresh / "temp")

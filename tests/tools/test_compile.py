@@ -116,6 +116,21 @@ def test_package_that_is_missing_is_named(package: str, monkeypatch: pytest.Monk
 
 
 @pytest.mark.process
+def test_build_that_takes_too_long_is_ended_and_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A slow machine's user reads of the quicker way, not a traceback; no build is left."""
+    monkeypatch.setattr(builder, "build_folder", lambda: tmp_path / "compiled")
+    monkeypatch.setattr(builder, "missing", lambda: None)
+    monkeypatch.setattr(builder, "COMPILE_S_MAX", 0.01)
+
+    assert builder.main([]) == 1
+
+    assert "--quick" in capsys.readouterr().err
+    assert not (tmp_path / "compiled").exists()
+
+
+@pytest.mark.process
 @pytest.mark.skipif(os.name == "nt", reason="needs a C compiler, which Windows lacks at first")
 @pytest.mark.skipif(NOT_HERE is not None, reason=f"needs {NOT_HERE}")
 def test_module_is_compiled_and_taken_into_use(tmp_path: Path) -> None:
