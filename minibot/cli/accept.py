@@ -56,5 +56,5 @@ def lines(acceptance: Acceptance) -> list[str]:
         f"{item.verdict:<10}  {item.name}: {item.found}  [{item.threshold}]"
         for item in sorted(acceptance.criteria, key=lambda item: order.index(item.verdict))
     ]
-    root = f"root {acceptance.root or 'none: the run is not sealed'}"
+    root = f"root {acceptance.root or 'none'}"
     return [f"accept {acceptance.run_id}: {acceptance.verdict} ({split})", *output, root]

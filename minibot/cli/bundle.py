@@ -8,7 +8,6 @@ from pathlib import Path
 
 from minibot.cli.support.output import progress_bar, show
 from minibot.cli.support.selection import add_run, run_dir_of
-from minibot.kernel.errors import Refusal
 from minibot.kernel.files import read_hashed
 from minibot.kernel.seal import SEAL_FILE
 from minibot.report.figures import megabytes
@@ -30,13 +29,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write the bundle; 0, or 2 where the run is not sealed or the file cannot be written."""
     # Imported here because `--help` needs nothing of a run.
-    from minibot.report.bundle import write_bundle
+    from minibot.report.bundle import require_sealed, write_bundle
     from minibot.report.html import REPORT_FILE, write_report
     from minibot.report.night import Night
 
     run_dir = run_dir_of(arguments)
-    if not (run_dir / SEAL_FILE).is_file():
-        raise Refusal(f"{run_dir.name} is not sealed.", "Bundle it once it has ended.")
+    require_sealed(run_dir)
     out = Path.cwd() / (arguments.out or f"{run_dir.name}.tar.gz")
     if not arguments.no_report and not (run_dir / "report" / REPORT_FILE).is_file():
         with progress_bar(f"reading {run_dir.name}") as progress:

@@ -71,7 +71,7 @@ def _run_dir(name: str, var: Var, lab: Path) -> Path:
     except Refusal as error:
         if name != LATEST:
             raise
-        why = error.message
+        why = error.message.removesuffix(".")
     else:
         why = is_usable(run_dir)
         if not why:

@@ -178,7 +178,7 @@ def _end(night: Night) -> Criterion:
     reason = REASONS.get(code)
     is_planned = reason is not None and reason.group == END_GROUP
     holds = bool(night.seal) and (is_planned or bool(night.drill and night.stops))
-    sealed = "sealed" if night.seal else "not sealed"
+    sealed = "sealed" if night.seal else night.root
     return _judged("N-18", "end", "a planned end, sealed", f"{code}, {sealed}", holds)
 
 

@@ -56,6 +56,15 @@ Progress = Callable[[int], None]
 # --- writing ----------------------------------------------------------------------------------
 
 
+def require_sealed(run_dir: Path) -> None:
+    """Refuse a run that has no seal: there is nothing to check its files against."""
+    if not (run_dir / SEAL_FILE).is_file():
+        raise Refusal(
+            f"{run_dir.name} is not sealed.",
+            "Bundle it once it has ended; if it was interrupted, the next start seals it.",
+        )
+
+
 def write_bundle(run_dir: Path, out: Path, progress: Progress = lambda done: None) -> int:
     """Pack a sealed run with its report into a new file; return the bytes of the file.
 
@@ -69,8 +78,7 @@ def write_bundle(run_dir: Path, out: Path, progress: Progress = lambda done: Non
             cannot be written.
         IntegrityError: The seal is damaged.
     """
-    if not (run_dir / SEAL_FILE).is_file():
-        raise Refusal(f"{run_dir.name} is not sealed.", "Bundle it once it has ended.")
+    require_sealed(run_dir)
     if out.exists():
         raise Refusal(f"{out} exists already.", "Name another file with --out.")
     seal = read_hashed(run_dir / SEAL_FILE)

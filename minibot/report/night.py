@@ -18,7 +18,7 @@ from minibot.kernel.errors import Refusal
 from minibot.market.notices import BARS_MISSING
 from minibot.replay.run_status import INTERRUPTED
 from minibot.report.recount import Progress, Recount
-from minibot.report.run_kind import drill_of, has_damaged_seal, made_up_of, read_seal
+from minibot.report.run_kind import drill_of, made_up_of, read_seal, root_or_reason
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.stop import END_KIND, STOP_KIND
 
@@ -70,8 +70,7 @@ class Night:
     @property
     def root(self) -> str:
         """Root of the seal, or in words why there is none to keep."""
-        words = "its seal is damaged" if has_damaged_seal(self.recorded.run_dir) else "not sealed"
-        return str(self.seal.get("root", words))
+        return root_or_reason(self.recorded.run_dir)
 
     @property
     def drill(self) -> str:

@@ -20,7 +20,7 @@ from minibot.report.choices import strategy_of
 from minibot.report.figures import NONE, counted, date_clock, listed
 from minibot.report.recount import Progress
 from minibot.report.result_lines import FEES_PAID, SLIPPAGE
-from minibot.report.run_kind import read_seal
+from minibot.report.run_kind import read_seal, root_or_reason
 from minibot.report.span_meter import SpanMeter, measured_span
 
 MARKDOWN: Final = "md"
@@ -92,7 +92,7 @@ class PerformanceReport(NamedTuple):
             "symbols": listed(figures["symbols"]),
             "from": date_clock(self.span.from_ts),
             "to": date_clock(self.span.to_ts),
-            "root": figures["root"] or "not sealed",
+            "root": root_or_reason(self.recorded.run_dir),
         }
         cell = _csv_cell if form == CSV else markdown_cell
         values = {name: cell(value) for name, value in shown.items()}

@@ -30,7 +30,7 @@ from minibot.report.performance_report import (
     template,
 )
 from minibot.report.recount import Progress
-from minibot.report.run_kind import read_seal
+from minibot.report.run_kind import read_seal, root_or_reason
 
 COLUMNS: Final = (
     *("symbol", "quantity", "entry_price", "mark", "value", "share", "unrealised", "sector"),
@@ -154,7 +154,7 @@ class PortfolioReport(NamedTuple):
             "pictures": "".join(f"![{name}]({name})\n" for name in pictures)
             + ("\n" if pictures else ""),
             "alerts": _alert_lines(held.alerts),
-            "root": str(read_seal(self.recorded.run_dir).get("root", "not sealed")),
+            "root": root_or_reason(self.recorded.run_dir),
         }
         return template("portfolio_report.md.tmpl").substitute(values)
 

@@ -33,6 +33,12 @@ def has_damaged_seal(run_dir: Path) -> bool:
     return os.path.lexists(run_dir / SEAL_FILE) and not read_seal(run_dir)
 
 
+def root_or_reason(run_dir: Path) -> str:
+    """Return the root of a run's seal, or in words why there is none to keep."""
+    reason = "its seal is damaged" if has_damaged_seal(run_dir) else "not sealed"
+    return str(read_seal(run_dir).get("root", reason))
+
+
 def made_up_of(manifest: Manifest) -> str:
     """Return the reason why a run's market data are not the exchange's own, empty if they are."""
     if manifest.degraded:

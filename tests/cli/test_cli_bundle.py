@@ -220,6 +220,7 @@ def test_unsealed_run_and_standing_file_are_refused(short_run: ShortRun, tmp_pat
 
     assert unready.code == over.code == 2
     assert "is not sealed" in unready.err
+    assert "if it was interrupted, the next start seals it" in unready.err
     assert "exists already" in over.err
     assert standing.read_bytes() == b"mine"
     with pytest.raises(Refusal, match="was not written"):
