@@ -245,30 +245,27 @@ def test_worker_is_that_of_this_tree_whatever_minibot_is_installed(tmp_path: Pat
 @pytest.mark.parametrize("task", TASKS)
 def test_jailed_process_is_the_first_to_go_where_memory_runs_out(tmp_path: Path, task: str) -> None:
     """A worker or trainer that eats the machine's memory costs no role."""
-    argv = command(sys.executable, tmp_path / "ai", 256, task)
-    child = JailedProcess(argv, tmp_path / "ai" / "work", line_bytes_max=RESULT_BYTES_MAX)
-    try:
-        wait_until(lambda: child.receive(0.1) or child.has_ended, "its hello")
-        score = Path(f"/proc/{child.pid}/oom_score_adj").read_text()
-    finally:
-        child.kill()
-
-    assert int(score) == 1000
+    assert int(kernel_file(tmp_path, task, "oom_score_adj")) == 1000
 
 
 @pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="needs Linux: autogroup")
 @pytest.mark.parametrize("task", TASKS)
 def test_jailed_process_gives_way_to_other_sessions(tmp_path: Path, task: str) -> None:
     """Niceness of a jailed process counts against the roles too, which are other sessions."""
-    argv = command(sys.executable, tmp_path / "ai", 256, task)
-    child = JailedProcess(argv, tmp_path / "ai" / "work", line_bytes_max=RESULT_BYTES_MAX)
-    try:
-        wait_until(lambda: child.receive(0.1) or child.has_ended, "its hello")
-        group = Path(f"/proc/{child.pid}/autogroup").read_text()
-    finally:
-        child.kill()
+    group = kernel_file(tmp_path, task, "autogroup")
 
     assert group.split()[-1] == str(NICENESS[task])
+
+
+def kernel_file(folder: Path, task: str, name: str) -> str:
+    """Return a file of `/proc` of a jailed process that has said hello."""
+    argv = command(sys.executable, folder / "ai", 256, task)
+    child = JailedProcess(argv, folder / "ai" / "work", line_bytes_max=RESULT_BYTES_MAX)
+    try:
+        wait_until(lambda: child.receive(0.1) or child.has_ended, "its hello")
+        return Path(f"/proc/{child.pid}/{name}").read_text()
+    finally:
+        child.kill()
 
 
 @pytest.mark.row("N-101")

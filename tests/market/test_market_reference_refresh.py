@@ -15,6 +15,7 @@ from minibot.events.model import Gap, Instrument
 from minibot.exchanges.venue_facts import Listing, Listings
 from minibot.market.feed import Feed
 from minibot.market.reference_refresh import DOUBT_MS, HOLDINGS_MS, LINGER_MS, ReferenceRefresh
+from minibot.market.requests import Requests
 from minibot.market.rest_scheduler import Answer
 from minibot.market.resume_point import ResumePoint
 from minibot.market.role import resume
@@ -428,16 +429,7 @@ def test_symbol_that_left_before_a_restart_has_a_gap_in_a_later_universe() -> No
     """A symbol that a former process gave up comes back as one that this process gave up."""
     tray = Tray()
     requests = requests_of(tray)
-    upkeep = ReferenceRefresh(
-        universe(traded_max=2),
-        None,
-        requests.feed,
-        requests,
-        Followed(),
-        requests.clock,
-        Held(),
-        rules_interval_ms=600_000,
-    )
+    upkeep = refresh(universe(traded_max=2), requests, Followed(), Held())
     upkeep.resume({"XRPUSDT": 30_000}, None, {})
     upkeep.open(Resolution(("ETHUSDT",)), listings("ETHUSDT"))
     upkeep.begin(0)
@@ -457,16 +449,7 @@ def test_symbol_traded_before_a_restart_keeps_its_place() -> None:
     names = ("BTCUSDT", "ETHUSDT", "XRPUSDT")
     for name in names:
         requests.feed.follow(name, 0)
-    upkeep = ReferenceRefresh(
-        universe(traded_max=2),
-        None,
-        requests.feed,
-        requests,
-        Followed(),
-        requests.clock,
-        Held(),
-        rules_interval_ms=600_000,
-    )
+    upkeep = refresh(universe(traded_max=2), requests, Followed(), Held())
     upkeep.resume({}, None, {}, ("ETHUSDT", "XRPUSDT"))
 
     found = upkeep.resolution(listings(*names), dict(zip(names, ("3", "2", "1"), strict=True)))
@@ -491,11 +474,15 @@ class Followed:
         pass
 
 
-def upkeep_of(follower: Followed, held: Held, traded: int, **options: int) -> ReferenceRefresh:
-    """Return the upkeep of a hundred followed symbols, of which the first `traded` are traded."""
-    requests = requests_of(Tray())
-    config = universe(mode="static", symbols=tuple(requests.feed.symbols)[:traded])
-    upkeep = ReferenceRefresh(
+def refresh(
+    config: UniverseConfig,
+    requests: Requests,
+    follower: Followed,
+    held: Held,
+    **options: int,
+) -> ReferenceRefresh:
+    """Return an upkeep that asks for the rules every ten minutes."""
+    return ReferenceRefresh(
         config,
         None,
         requests.feed,
@@ -506,6 +493,13 @@ def upkeep_of(follower: Followed, held: Held, traded: int, **options: int) -> Re
         rules_interval_ms=600_000,
         **options,
     )
+
+
+def upkeep_of(follower: Followed, held: Held, traded: int, **options: int) -> ReferenceRefresh:
+    """Return the upkeep of a hundred followed symbols, of which the first `traded` are traded."""
+    requests = requests_of(Tray())
+    config = universe(mode="static", symbols=tuple(requests.feed.symbols)[:traded])
+    upkeep = refresh(config, requests, follower, held, **options)
     upkeep.open(static_universe(config), None)
     upkeep.begin(0)
     return upkeep
