@@ -58,7 +58,7 @@ from minibot.risk.drafts import (
 )
 from minibot.risk.exits import SymbolExits
 from minibot.risk.ladder import is_too_small
-from minibot.risk.plan import NO_GAP, Plan
+from minibot.risk.plan import Plan
 from minibot.risk.plan_rows import HELD_MS, LADDER_PRICE, STOP_PRICE, TARGET_PRICE, plan_rows
 from minibot.risk.positions import Market, Positions, WorkingOrder
 from minibot.risk.risk_state import RiskState
@@ -288,6 +288,8 @@ def due(state: RiskState, market: Market) -> Row | None:
             state.exits.guard(exits, step)
         state.exits.bounds(exits, holding, rules)
         plan.advance(state.exits.rules.plan, market.bid, now)
+        # By the first fresh price, also if that one sells a part or cannot be sold at.
+        plan.end_gap(state.exits.rules.plan, now)
         if state.exits.rules.horizon.is_on:
             state.exits.judge_thesis(exits, market.bid, now)
     unsold = unsold_order(state, market)
@@ -330,8 +332,6 @@ def due(state: RiskState, market: Market) -> Row | None:
         # A core restored from its state has no range: both must judge the tick after a refusal.
         exits.quiet_until = 0
         return trigger
-    if plan is not None:
-        plan.gap_ts = NO_GAP
     if is_selling:
         return None
     if state.exits.ending_until is None and (bid == SKIPPED or not state.exits.rules.rests):

@@ -172,7 +172,7 @@ class Plan:
         moved_ts: When an order with these levels was last sent to rest.
         rungs_left: The rungs at which something is left to sell, as of the last `settle`; the lower
             one first, `NEVER` for a missing one.
-        gap_ts: Start of a data gap, until a tick is judged; -1 for no gap.
+        gap_ts: Start of a data gap, until a fresh price shows that it was short; -1 for no gap.
         silent_ts: Time of the last data before a silence that closes the position; -1 for none.
         has_thesis: Whether the thesis held at the end of the horizon.
     """
@@ -376,6 +376,11 @@ class Plan:
             self.even = raised(self.even, self._even_price, step)
         if now >= self.age_until:
             self._set_age(rules, step, now)
+
+    def end_gap(self, rules: PlanRules, now: int) -> None:
+        """Forget a data gap that a fresh price ends in time; a longer one closes the position."""
+        if rules.stale_ms is not None and now - self.gap_ts < rules.stale_ms:
+            self.gap_ts = NO_GAP
 
     def _raise_trail(self, rules: PlanRules, step: int) -> None:
         if not self.peak:

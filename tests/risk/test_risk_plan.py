@@ -294,6 +294,23 @@ def test_missing_data_ends_the_position_at_the_first_fresh_price(
         assert actions(one.tick(after_ms=60_000)) == []
 
 
+@pytest.mark.parametrize("said", [[], [("EXIT", "take_profit")]])
+def test_short_gap_is_forgotten_where_its_first_price_cannot_be_sold_at(
+    said: list[tuple[str, str]],
+) -> None:
+    """The gap took a second: how long a target without bids goes unsold is no missing data."""
+    one = holder(**HARD, risk__stale_exit_ms=5_000, risk__take_profit_bps="100")
+    one.tick()
+    one.put("market_ticks", Gap(SYMBOL, "trade", one.ts, one.ts + 10, "reconnect"))
+    bid = "101" if said else "100"
+    assert actions(one.tick(bid, bid, after_ms=1_000, bid_qty="0")) == said
+
+    later = [event for _ in range(12) for event in one.tick("100", "100", bid_qty="0")]
+    later += one.tick(after_ms=6_000, bid_qty="0") + one.tick(after_ms=6_000)
+    assert actions(later) == []
+    assert one.risk.facts()["open_positions"]
+
+
 @pytest.mark.parametrize("stream", ["depth", "trade"])
 def test_gap_of_a_stream_beside_which_prices_went_on_sells_nothing(stream: str) -> None:
     """A book that is lost and read anew, or trades that lack since long, are no missing prices."""
