@@ -69,9 +69,10 @@ def plan_rows(
         (TARGET_PRICE, sought if plan.target == ceiling else SKIPPED, plan.target),
         (AGE_PRICE, sought if plan.age == ceiling else SKIPPED, plan.age),
         (OWN_TARGET, sought if plan.own_target == ceiling else SKIPPED, plan.own_target),
-        (LADDER_PRICE, rung_bid, plan.rungs_left[0]),
         (DATA_GAP_MS, now - plan.gap_ts if has_gap else SKIPPED, rules.stale_ms or 0),
         (SILENT_MS, now - plan.silent_ts if is_silent else SKIPPED, rules.silent_ms or 0),
         (HORIZON_MS, now - opened if horizon < NEVER else SKIPPED, horizon),
         (HELD_MS, now - opened, ends - opened),
+        # A part is sold where nothing closes the whole position.
+        (LADDER_PRICE, rung_bid, plan.rungs_left[0]),
     )

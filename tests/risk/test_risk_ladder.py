@@ -9,6 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from minibot.accounting.order_rules import Bounds
+from minibot.events.model import Gap
 from minibot.events.money import UNIT, amount_text, cost_up
 from minibot.risk.ladder import is_too_small, parts_of
 from tests.risk.desk import OTHER, SYMBOL, Desk, actions, config, fills, intents
@@ -396,3 +397,24 @@ def test_upper_rung_that_moves_alone_is_reported() -> None:
     (plan,) = told(one.beat())
     assert plan.rungs == ("102.00000000", "104.50000000")
     assert plan.moved == ("rungs",)
+
+
+@pytest.mark.parametrize(
+    ("changes", "after_ms", "reason"),
+    [
+        ({"risk__stale_exit_ms": 5_000}, 5_000, "stale_exit"),
+        ({"risk__silent_exit_ms": 70_000}, 70_000, "stale_exit"),
+        ({"risk__time_exit_ms": 65_000}, 5_000, "time_exit"),
+    ],
+)
+def test_whole_position_is_left_where_a_rung_is_reached_as_well(
+    changes: dict[str, Any], after_ms: int, reason: str
+) -> None:
+    """No part of it waits for the next price, which may be far below this one."""
+    one = holder(**changes)
+    one.tick()
+    one.put("market_ticks", Gap(SYMBOL, "trade", one.ts, one.ts + 10, "reconnect"))
+
+    assert actions(one.tick("102", "102", after_ms=after_ms)) == [("EXIT", reason)]
+    one.tick()
+    assert sold(one) == [("10.000", "102.00")]
