@@ -470,7 +470,7 @@ class Exits:
             exits.policy_exit = LEFT_TRADING
         if exits.plan is not None:
             exits.plan.carry(rules.plan, rules.has_entry_stop, plan)
-            exits.plan.has_thesis = rules.horizon.thesis.is_set and plan.get("has_thesis", False)
+            exits.plan.has_thesis = plan.get("has_thesis") if rules.horizon.thesis.is_set else None
             if rules.plan.has_levels:
                 names = ("stop_signal", "target_signal")
                 stop, target = [parse_amount(plan.get(name, "0")) for name in names]
@@ -582,15 +582,17 @@ class Exits:
         return horizon if longest is None or horizon < longest else longest
 
     def judge_thesis(self, exits: SymbolExits, bid: int, now: int) -> None:
-        """Judge the thesis at a judged tick after the horizon; once it has held, it stays so.
+        """Judge the thesis at the first judged tick after the horizon; the answer stays.
 
-        The plan must be up to date.
+        A sale that is still to be filled would else be followed by a longer hold. The plan must be
+        up to date.
         """
         plan = exits.plan
-        if plan is None or plan.has_thesis or now < plan.opened_ts + exits.horizon_ms:
+        if plan is None or plan.has_thesis is not None:
             return
         gain = self.rules.horizon.thesis.of(plan.entry, None, plan.price_step)
-        plan.has_thesis = gain is not None and bid >= plan.entry + gain
+        if gain is not None and now >= plan.opened_ts + exits.horizon_ms:
+            plan.has_thesis = bid >= plan.entry + gain
 
     def heard_ts(self, exits: SymbolExits, tick_ts: int) -> int:
         """Return the time of the last data of a held symbol, whose last tick came at `tick_ts`."""

@@ -174,7 +174,7 @@ class Plan:
             one first, `NEVER` for a missing one.
         gap_ts: Start of a data gap, until a fresh price shows that it was short; -1 for no gap.
         silent_ts: Time of the last data before a silence that closes the position; -1 for none.
-        has_thesis: Whether the thesis held at the end of the horizon.
+        has_thesis: Whether the thesis held at the end of the horizon; None before it was judged.
     """
 
     __slots__ = (
@@ -239,7 +239,7 @@ class Plan:
         self.age: int = NEVER
         self.gap_ts: int = NO_GAP
         self.silent_ts: int = NO_GAP
-        self.has_thesis: bool = False
+        self.has_thesis: bool | None = None
         self.moved_ts: int = 0
         # Derived from the above, from rules and steps; computed again when any of them changes.
         self.age_until: int = 0
@@ -430,7 +430,7 @@ class Plan:
             "peak_signal": _price(self.own_peak),
             "peak": _price(self.peak),
             "atr": _price(self.atr or 0),
-            "has_thesis": True if self.has_thesis else None,
+            "has_thesis": self.has_thesis,
         }
 
     def carry(self, rules: PlanRules, has_entry_stop: bool, plan: Mapping[str, Any]) -> None:
@@ -560,7 +560,7 @@ class Plan:
             "age": self._age,
             "gap_ts": self.gap_ts,
             **({} if self.silent_ts == NO_GAP else {"silent_ts": self.silent_ts}),
-            **({"has_thesis": True} if self.has_thesis else {}),
+            **({} if self.has_thesis is None else {"has_thesis": self.has_thesis}),
             "moved_ts": self.moved_ts,
         }
 
@@ -585,7 +585,7 @@ class Plan:
         plan._age = state["age"]
         plan.gap_ts, plan.moved_ts = state["gap_ts"], state["moved_ts"]
         plan.silent_ts = state.get("silent_ts", NO_GAP)
-        plan.has_thesis = state.get("has_thesis", False)
+        plan.has_thesis = state.get("has_thesis")
         return plan
 
 

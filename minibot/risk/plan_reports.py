@@ -35,7 +35,9 @@ sell, so that the sale of a part changes both `rungs` and `qty`."""
 CAMPAIGN_NAMES: Final = ("entries", "recovery", "recovery")
 VOLATILITY: Final = "horizon_volatility"
 THESIS: Final = "horizon_thesis"
-"""Why the horizon moved: the volatility changed, or the thesis held."""
+"""Why the horizon moved: the volatility changed, or the thesis was judged."""
+THESIS_ANSWERS: Final = (None, True, False)
+"""Answers by their number in a report; none before the thesis is judged."""
 LEAVING: Final = "leaving"
 OPENED: Final = ("opened",)
 CARRIED: Final = ("carried",)
@@ -205,12 +207,13 @@ def further_of(state: RiskState, market: Market, plan: Plan) -> tuple[int, ...]:
     if campaign is not None:
         further = campaign.entries, campaign.row, campaign.keep
     if has_horizon:
-        further = (*further, state.exits.horizon_of(exits), int(plan.has_thesis))
+        answer = THESIS_ANSWERS.index(plan.has_thesis)
+        further = (*further, state.exits.horizon_of(exits), answer)
     leaving = _leaving(exits)
     if leaving is not None:
         return (*further, CARRIED_EXITS.index(leaving) + 1)
     # Older snapshots, from before theses and exits were reported, do not have the final zero.
-    return further if plan.has_thesis or not has_horizon else further[:-1]
+    return further if plan.has_thesis is not None or not has_horizon else further[:-1]
 
 
 def _leaving(exits: SymbolExits) -> str | None:

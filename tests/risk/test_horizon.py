@@ -172,6 +172,23 @@ def test_gain_before_the_horizon_is_no_thesis() -> None:
     assert at(one, USUAL // 2, "100") == [("EXIT", "horizon_exit")]
 
 
+def test_thesis_that_failed_at_the_horizon_is_not_judged_again() -> None:
+    """A rise while the sale finds no bids is no longer hold: what is left is sold later."""
+    one = holder(VOLATILE, **THESIS)
+    opened = opened_ts(one)
+    assert at(one, USUAL // 2, "100.49") == [("EXIT", "horizon_exit")]
+
+    for _ in range(20):
+        one.tick("101", "101", bid_qty="0", after_ms=1_000)
+    (told_,) = [plan for plan in told(one.beat()) if plan.has_thesis is not None]
+    assert (told_.has_thesis, told_.moved) == (False, ("horizon_thesis",))
+    assert told_.until_ts == opened + USUAL // 2
+    one.restarted()
+    events = one.tick("101", "101", after_ms=30_000) + one.tick() + one.tick()
+    assert actions(events) == [("EXIT", "horizon_exit")]
+    assert not one.risk.facts()["open_positions"]
+
+
 def test_next_position_has_a_thesis_of_its_own() -> None:
     """A thesis is forgotten with its position."""
     one = holder(VOLATILE, **THESIS)
@@ -194,15 +211,21 @@ def test_carried_position_is_as_old_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("thesis", "said"), [({}, [("EXIT", "horizon_exit")]), ({"has_thesis": True}, [])]
+    ("thesis", "bid", "said"),
+    [
+        ({}, "100", [("EXIT", "horizon_exit")]),
+        ({}, "101", []),
+        ({"has_thesis": True}, "100", []),
+        ({"has_thesis": False}, "101", [("EXIT", "horizon_exit")]),
+    ],
 )
 def test_thesis_of_a_carried_position_held_only_where_the_run_before_says_so(
-    thesis: dict[str, Any], said: list[tuple[str, str]]
+    thesis: dict[str, Any], bid: str, said: list[tuple[str, str]]
 ) -> None:
-    """Behind its horizon a position without a gain is left, unless its thesis held before."""
+    """Behind its horizon the answer of the run before holds; without one this run judges."""
     one = carrier(plan(stop_hard="90", **thesis) | {"opened_ts": START}, **THESIS)
 
-    assert actions(one.tick("100", "100", after_ms=START + USUAL - one.ts)) == said
+    assert actions(one.tick(bid, bid, after_ms=START + USUAL - one.ts)) == said
 
 
 def test_time_stop_stands_beside_the_horizon() -> None:
