@@ -39,6 +39,14 @@ else:
         return {}
 
 
+def environ_of_read() -> dict[str, str]:
+    """Return the environment of a child whose output we read: it writes UTF-8.
+
+    In the code page of Windows the letters of a folder's name could not be decoded.
+    """
+    return {**os.environ, **program_environ(), "PYTHONIOENCODING": "utf-8"}
+
+
 def private_folder() -> str | None:
     """Return the private bytecode folder of this process; None without a code list."""
     return listed.folder if listed.is_on else None

@@ -20,7 +20,7 @@ from minibot.kernel.canonical import decode, encode
 from minibot.kernel.errors import ConfigError
 from minibot.runtime.configuration.config import Config, load_config
 from minibot.runtime.configuration.config_files import printable
-from minibot.runtime.interpreter import program_environ, python_argv
+from minibot.runtime.interpreter import environ_of_read, python_argv
 from minibot.runtime.memory import limit_memory
 from minibot.runtime.paths import shown_path
 from minibot.strategies.selection import judge
@@ -79,7 +79,7 @@ def tried(path: Path, limit_s: int = LIMIT_S, config: JsonObject | None = None) 
     try:
         done = subprocess.run(
             argv,
-            env={**os.environ, **program_environ()},
+            env=environ_of_read(),
             input="" if config is None else encode(config).decode(),
             capture_output=True,
             text=True,

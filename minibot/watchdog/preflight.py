@@ -29,7 +29,7 @@ from minibot.runtime.configuration.config import Config
 from minibot.runtime.deployment.bytecode import BytecodeCheck
 from minibot.runtime.deployment.staging import compare
 from minibot.runtime.extras import ALERTS, ALERTS_REMEDY, WEB, WEB_REMEDY, missing_packages
-from minibot.runtime.interpreter import program_environ, python_argv
+from minibot.runtime.interpreter import environ_of_read, python_argv
 from minibot.runtime.paths import PROJECT, Var, resolve
 from minibot.runtime.secrets import load_secrets
 from minibot.runtime.signing import private_key
@@ -437,9 +437,10 @@ def _ai_jail(config: Config, var: Var) -> CheckResult:
     try:
         done = subprocess.run(
             argv,
-            env={**os.environ, **program_environ()},
+            env=environ_of_read(),
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=AI_JAIL_S_MAX,
             check=False,
         )

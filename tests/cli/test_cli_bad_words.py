@@ -208,6 +208,19 @@ def test_trial_without_an_end_is_ended_and_its_line_told(tmp_path: Path) -> None
     assert "looping.py" in text
 
 
+@pytest.mark.row("N-124")
+def test_trial_names_a_folder_with_an_umlaut_where_the_code_page_is_an_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trial that speaks in Windows' code page names its file's folder as it is."""
+    monkeypatch.setenv("PYTHONIOENCODING", "cp1252")
+    path = tmp_path / "J\u00fcrgen" / "broken.py"
+    path.parent.mkdir()
+    path.write_text("import\n", encoding="utf-8")
+
+    assert "J\u00fcrgen" in tried(path)
+
+
 def test_check_of_an_endless_strategy_exits_1_with_its_line(tmp_path: Path, var_dir: Path) -> None:
     """A check of an endless strategy exits 1 with its line; one that ends is tried as before."""
     path, fine = tmp_path / "looping.py", tmp_path / "fine.py"

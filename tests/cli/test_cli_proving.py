@@ -74,3 +74,17 @@ def test_run_that_lost_a_part_is_not_proven_and_its_night_ends_all_the_same(
     assert verify.text.endswith("findings")
     assert replay.text.startswith("NOT PROVEN, ")
     assert lost in replay.text
+
+
+@pytest.mark.process
+@pytest.mark.row("N-124")
+def test_folder_with_an_umlaut_is_named_by_the_proof_of_a_machine_with_an_old_code_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A check that speaks in Windows' code page is understood: the night ends with its reason."""
+    monkeypatch.setenv("PYTHONIOENCODING", "cp1252")
+
+    verify, replay = Proving(tmp_path / "J\u00fcrgen").verdicts()
+
+    assert (verify.passed, replay.passed) == (False, False)
+    assert "J\u00fcrgen" in verify.text

@@ -120,3 +120,17 @@ def test_check_that_breaks_off_is_a_finding(tmp_path: Path) -> None:
     )  # The check fails without a pyproject.toml.
 
     assert "could not be judged" in check.result()[0]
+
+
+@pytest.mark.process
+@pytest.mark.row("N-124")
+def test_check_that_breaks_off_with_letters_of_a_code_page_is_a_finding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A crashed check whose last word has a letter of Windows' code page is a finding."""
+    words = "import sys; sys.stderr.buffer.write(b'J\\xfcrgen'); sys.exit(1)"
+    monkeypatch.setattr("minibot.listed.flags", lambda private: ["-c", words])
+
+    found = BytecodeCheck(tmp_path).result()
+
+    assert "could not be judged: exit code 1: J" in found[0]

@@ -46,3 +46,17 @@ def test_sandbox_that_fails_refuses_a_required_ai_and_warns_of_another(
 
     assert found.level == level
     assert "no Landlock" in found.found
+
+
+@pytest.mark.process
+@pytest.mark.row("N-124")
+def test_sandbox_that_fails_in_letters_of_a_code_page_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A failed trial that speaks in Windows' code page ends no start by a trace."""
+    words = "import sys; sys.stdout.buffer.write(b'no J\\x81'); sys.exit(1)"
+    monkeypatch.setattr(checks, "python_argv", lambda *_: [sys.executable, "-c", words])
+
+    found = check(tmp_path, f"ai.isolation_min.{sys.platform}=jail", "ai.required=false")
+
+    assert "no J" in found.found

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from minibot.report.figures import counted, plain_text
-from minibot.runtime.interpreter import program_environ, python_argv
+from minibot.runtime.interpreter import environ_of_read, python_argv
 
 FINDINGS_SHOWN = 5
 
@@ -52,12 +51,13 @@ class Proving:
 def _start(name: str, run: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [*python_argv("minibot"), name, run, "--json"],
-        env={**os.environ, **program_environ()},
+        env=environ_of_read(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         encoding="utf-8",
+        errors="replace",
     )
 
 

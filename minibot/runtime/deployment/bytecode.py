@@ -77,7 +77,7 @@ class BytecodeCheck:
         # Without a list: the check has to start in a tree that differs from it.
         (folder / listed.LIST).write_text(json.dumps({"files": None}), encoding="utf-8")
         script = os.path.abspath(listed.__file__)
-        argv = [program(), *listed.flags(str(folder)), script, __name__]
+        argv = [program(), "-X", "utf8", *listed.flags(str(folder)), script, __name__]
         self._process = subprocess.Popen(
             [*argv, str(project), *(["--environment"] if has_environment else [])],
             env={**os.environ, **program_environ()},
@@ -86,6 +86,7 @@ class BytecodeCheck:
             stderr=subprocess.PIPE,
             text=True,
             encoding="utf-8",
+            errors="replace",
         )
 
     def result(self) -> list[str]:
