@@ -102,8 +102,11 @@ def tried(path: Path, limit_s: int = LIMIT_S, config: JsonObject | None = None) 
 def _hung(path: Path, limit_s: int, trace: str) -> str:
     """Return the message for a trial without an end, with the innermost known line of the file."""
     shown = shown_path(path)
+    # A trace has letters outside ASCII escaped.
+    given = (shown, str(path), os.path.realpath(path))
+    names = [name.encode("ascii", "backslashreplace").decode() for name in given]
     for found in map(_PLACE.fullmatch, trace.splitlines()):
-        if found is not None and found[1] in (shown, str(path), os.path.realpath(path)):
+        if found is not None and found[1] in names:
             place = f"{shown}, line {found[2]} (in {printable(found[3])})"
             break
     else:

@@ -223,7 +223,8 @@ def test_trial_names_a_folder_with_an_umlaut_where_the_code_page_is_an_old_one(
 
 def test_check_of_an_endless_strategy_exits_1_with_its_line(tmp_path: Path, var_dir: Path) -> None:
     """A check of an endless strategy exits 1 with its line; one that ends is tried as before."""
-    path, fine = tmp_path / "looping.py", tmp_path / "fine.py"
+    path, fine = tmp_path / "J\u00fcrgen" / "looping.py", tmp_path / "fine.py"
+    path.parent.mkdir()
     path.write_text(LOOPING.format(step=1), encoding="utf-8")
     fine.write_text(LOOPING.format(step=-1), encoding="utf-8")
 
