@@ -60,6 +60,20 @@ def test_environment_as_it_was_installed_has_no_problem(site: Path) -> None:
     assert found(site) == []
 
 
+@pytest.mark.row("F157", "N-124")
+def test_checkout_below_a_folder_with_an_umlaut_is_no_problem_in_the_code_page(
+    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A path file is read in the code page, as Python reads it."""
+    monkeypatch.setattr("locale.getencoding", lambda: "cp1252")
+    checkout = tmp_path / "J\u00fcrgen"
+    (checkout / "minibot").mkdir(parents=True)
+    (checkout / "minibot" / "__init__.py").write_text("")
+    (site / "minibot.pth").write_bytes(f"{checkout}\n".encode("cp1252"))
+
+    assert found(site) == []
+
+
 @pytest.mark.row("F157")
 @pytest.mark.parametrize(
     ("path", "text", "said"),

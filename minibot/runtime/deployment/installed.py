@@ -13,12 +13,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib.util
+import locale
 import os
 import re
 import site
 import sys
 import tomllib
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib.machinery import EXTENSION_SUFFIXES, all_suffixes
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
@@ -87,7 +89,7 @@ def _paths(recorded: set[str]) -> Iterator[str]:
         for path in sorted(folder.glob("*.pth")):
             if os.path.normpath(path) in recorded or _is_of_a_package(path):
                 continue
-            for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            for line in _read_path_file(path).splitlines():
                 text = line.strip()
                 if not text or text.startswith("#"):
                     continue
@@ -95,6 +97,15 @@ def _paths(recorded: set[str]) -> Iterator[str]:
                     yield f"{path.name}: runs code at every start: {text[:80]}"
                 elif not os.path.isfile(os.path.join(text, "minibot", "__init__.py")):
                     yield f"{path.name}: puts {text[:80]} on the import path"
+
+
+def _read_path_file(path: Path) -> str:
+    """Return the text of a `.pth` file as this Python's `site` reads it."""
+    data = path.read_bytes()
+    if sys.version_info >= (3, 13):
+        with suppress(UnicodeDecodeError):
+            return data.decode("utf-8-sig")
+    return data.decode(locale.getencoding(), "replace")
 
 
 def _is_of_a_package(path: Path) -> bool:
