@@ -6,6 +6,7 @@ message: what happened, and what to do next.
 
 from __future__ import annotations
 
+import locale
 import os
 import shlex
 import shutil
@@ -113,6 +114,7 @@ def set_up(setup_lock: int, dev: bool) -> None:
     for lock in locks:
         lock_sha256(lock)  # Refuses an incomplete clone before anything is moved away.
     require_venv_module()
+    require_readable_name()
     clear_the_way()
     require_space(DEV_FREE_MB_MIN if dev else FREE_MB_MIN)
     say(f"[1/5] making .venv with Python {PYTHON} from {base_python()}")
@@ -146,6 +148,24 @@ def require_venv_module() -> None:
             "Elsewhere install Python from python.org; then repeat the command."
         ) from error
     del ensurepip, venv
+
+
+def path_file_encoding() -> str:
+    """Return the encoding in which this Python reads path files: before 3.13 the locale's."""
+    return "utf-8" if sys.version_info >= (3, 13) else locale.getencoding()
+
+
+def require_readable_name() -> None:
+    """Refuse a folder whose name a path file cannot hold, as of other letters on Windows."""
+    encoding = path_file_encoding()
+    try:
+        PROJECT.encode(encoding)
+    except UnicodeEncodeError as error:
+        raise Refused(
+            f"{PROJECT}: its name has letters outside {encoding}, so that Python {PYTHON_SHORT}\n"
+            "would not find minibot. Move it to a folder with another name, or use Python 3.13+;\n"
+            "then repeat."
+        ) from error
 
 
 def clear_the_way() -> None:
@@ -314,9 +334,8 @@ def link_project() -> None:
 
     A path file instead of an editable install: nothing is built, so nothing is fetched for it.
     """
-    # Python before 3.13 reads path files in the locale's encoding.
-    encoding = "utf-8" if sys.version_info >= (3, 13) else "locale"
-    with open(os.path.join(site_packages(), "minibot.pth"), "w", encoding=encoding) as file:
+    path = os.path.join(site_packages(), "minibot.pth")
+    with open(path, "w", encoding=path_file_encoding()) as file:
         file.write(PROJECT + "\n")
     write_command("minibot")
 

@@ -412,6 +412,22 @@ def test_python_without_venv_names_the_package(tmp_path: Path, project: Path) ->
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.row("N-124")
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="there path files are UTF-8")
+def test_folder_with_letters_outside_the_code_page_is_refused_before_anything_is_fetched(
+    tmp_path: Path, project: Path
+) -> None:
+    """A name that Python could not read later, as of a Russian folder in cp1252, is one message."""
+    checkout = Checkout(tmp_path / "\u043d\u043e\u0447\u044c", project)
+    patch = "import locale; locale.getencoding = lambda: 'cp1252'"
+
+    result = run_patched(checkout.root / "tools/with_env.py", patch)
+
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "letters outside cp1252" in result.stderr
+    assert not (checkout.root / ".venv").exists()
+
+
 def test_interrupt_during_set_up_ends_pip_and_says_so(tmp_path: Path, project: Path) -> None:
     """SIGTERM during a set-up leaves one line, no stamp and no pip."""
     if sys.platform == "win32":
