@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 from pathlib import Path
 
 from minibot.cli.support.output import show
@@ -13,6 +12,7 @@ from minibot.ops.backup_service import free_min_of
 from minibot.report.figures import counted, megabytes
 from minibot.runtime.backup import BackupFolder
 from minibot.runtime.manifest import Manifest
+from minibot.runtime.pasting import pasted
 from minibot.runtime.paths import resolve, shown_path
 
 HELP = "back a run up now, running or finished: its queues at one moment, models, state"
@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     lines = [
         f"{taken.run_id} ({kind}): {counted(len(taken.files), 'file')}, {megabytes(taken.bytes)}",
         f"backup  {shown_path(taken.path)}",
-        f"back    minibot restore {shlex.quote(shown_path(taken.path))} FOLDER",
+        f"back    minibot restore {pasted(shown_path(taken.path))} FOLDER",
     ]
     lines += [
         f"left    {name}: not backed up, some system could not restore this name"

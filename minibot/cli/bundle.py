@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 from pathlib import Path
 
 from minibot.cli.support.output import progress_bar, show
@@ -11,6 +10,7 @@ from minibot.cli.support.selection import add_run, run_dir_of
 from minibot.kernel.files import read_hashed
 from minibot.kernel.seal import SEAL_FILE
 from minibot.report.figures import megabytes
+from minibot.runtime.pasting import pasted
 from minibot.runtime.paths import shown_path
 
 HELP = "pack a sealed run, its report and its proof into one file; verify FILE checks it elsewhere"
@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     lines = [
         f"{shown_path(out)}: {megabytes(size)}",
         f"root {root}",
-        f"check it anywhere: minibot verify {shlex.quote(shown_path(out))}; then compare the root",
+        f"check it anywhere: minibot verify {pasted(shown_path(out))}; then compare the root",
     ]
     show(
         arguments,

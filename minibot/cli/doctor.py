@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 from pathlib import Path
 
 from minibot.cli.main import CHECK_FAILED
@@ -11,6 +10,7 @@ from minibot.cli.support.output import show_json, show_lines, show_rows
 from minibot.cli.support.profile import own_var, profile_of_start, staged_lines
 from minibot.cli.support.selection import add_profile
 from minibot.kernel.errors import Refusal
+from minibot.runtime.pasting import pasted
 
 HELP = "can this machine run a profile? OK, WARN or FAIL, each with the command that fixes it"
 EXAMPLE = "minibot doctor --config config/nore.v1.json"
@@ -68,4 +68,4 @@ def _words(arguments: argparse.Namespace) -> str:
         words += ["--set", text]
     if arguments.var is not None:
         words += ["--var", str(arguments.var)]
-    return shlex.join(words)
+    return pasted(*words)

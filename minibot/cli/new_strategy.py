@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import ast
 import re
-import shlex
 from keyword import iskeyword
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from minibot.kernel.errors import Refusal
 from minibot.kernel.files import ensure_folder, write_atomic
 from minibot.runtime.configuration.config_layers import SET
 from minibot.runtime.configuration.own_source import FOLDER, SHIPPED, folder_fault
+from minibot.runtime.pasting import pasted
 from minibot.runtime.paths import PROJECT, resolve, shown_path
 from minibot.strategies.allowed import API, names_of
 
@@ -129,7 +129,7 @@ def run(arguments: argparse.Namespace) -> int:
     files = {
         folder / f"{name}.py": own_text(arguments.example, name),
         folder / f"test_{name}.py": TEST.format(
-            name=name, shown=shlex.quote(shown_path(folder / f"test_{name}.py"))
+            name=name, shown=pasted(shown_path(folder / f"test_{name}.py"))
         ),
     }
     for path in files:
@@ -176,10 +176,10 @@ def class_of(name: str) -> str:
 
 def _next_steps(name: str, files: list[Path], folder: str, needed: tuple[str, ...]) -> list[str]:
     shown = [shown_path(path) for path in files]
-    strategy, test = map(shlex.quote, shown)  # For a line that may be pasted.
+    strategy, test = map(pasted, shown)  # For a line that may be pasted.
     chosen = f"--strategy {name}"
     if folder != FOLDER:
-        chosen += f" --set {shlex.quote(f'strategy.folder={folder}')}"
+        chosen += f" --set {pasted(f'strategy.folder={folder}')}"
     chosen += "".join(f" --set {text}" for text in needed)
     return [
         f"written: {' and '.join(shown)}",

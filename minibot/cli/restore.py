@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 from pathlib import Path
 
 from minibot.cli.support.output import show
 from minibot.ops.restore import find_backup, restore
 from minibot.report.figures import counted, date_clock
+from minibot.runtime.pasting import pasted
 from minibot.runtime.paths import Var, shown_path
 
 HELP = "restore a backup into an empty folder, every byte checked; verify and replay go from there"
@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
         "findings": findings,
     }
     how = "as it was sealed" if sealed is None else "sealed as interrupted, as of the backup"
-    named = shlex.quote(shown_path(run_dir))
+    named = pasted(shown_path(run_dir))
     files = counted(len(backup.files), "file")
     lines = [
         f"{backup.run_id}: {files} of {date_clock(backup.taken_ms)} UTC, {how}",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shlex
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ from minibot.kernel.verify import Finding, verify_quick
 from minibot.replay.run_status import is_going
 from minibot.report.figures import counted
 from minibot.report.proof import finding_line, findings_of, pinned_key, waits_for_seal, what_is_left
+from minibot.runtime.pasting import pasted
 from minibot.runtime.paths import shown_path
 from minibot.runtime.runfiles import is_run_folder
 
@@ -96,7 +96,7 @@ def _bundle_findings(path: Path, key: str | None) -> Iterator[Finding]:
         print(f"{check.run_id}, root {check.root}", file=sys.stderr)
     yield from check.findings
     if not check.findings:
-        named = shlex.quote(shown_path(path))
+        named = pasted(shown_path(path))
         print(f"its causes: minibot verify {named} --lineage", file=sys.stderr)
 
 

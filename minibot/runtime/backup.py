@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -48,6 +47,7 @@ from minibot.kernel.store import Content, Store
 from minibot.runtime.clock import CLOCK_FILE, wall_ms
 from minibot.runtime.current_note import CURRENT_FILE, ended_note
 from minibot.runtime.manifest import MANIFEST_FILE, is_run_id, moment_of, run_id_of
+from minibot.runtime.pasting import pasted
 from minibot.runtime.paths import Var, escape_reason, is_within
 from minibot.runtime.stop import FLAG
 
@@ -134,7 +134,7 @@ class BackupFolder:
         if not is_run_id(run_id):  # No list may name it, so nothing could restore it.
             raise Refusal(
                 f"{run_id} is no run's id, by which a backup is found and restored.",
-                f"Back up the run itself, or pack the copy: minibot bundle {shlex.quote(run_id)}",
+                f"Back up the run itself, or pack the copy: minibot bundle {pasted(run_id)}",
             )
         _refuse_inside(self.folder, var)
         _refuse_file(self.folder)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -30,6 +29,7 @@ from minibot.runtime.deployment.bytecode import BytecodeCheck
 from minibot.runtime.deployment.staging import compare
 from minibot.runtime.extras import ALERTS, ALERTS_REMEDY, WEB, WEB_REMEDY, missing_packages
 from minibot.runtime.interpreter import environ_of_read, python_argv
+from minibot.runtime.pasting import pasted
 from minibot.runtime.paths import PROJECT, Var, resolve
 from minibot.runtime.secrets import load_secrets
 from minibot.runtime.signing import private_key
@@ -283,7 +283,7 @@ def root_check(var: Var) -> CheckResult:
     A link in its place fails: the run's notes directly in `var` are never written through one.
     """
     if var.root.is_symlink():
-        named = shlex.quote(str(var.root.resolve()))
+        named = pasted(str(var.root.resolve()))
         found, remedy = f"{var.root} is a link, which is never followed", "Name its folder itself"
         return CheckResult("var", False, found, f"{remedy}: minibot night --var {named}")
     try:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import example, given, settings
@@ -215,6 +216,18 @@ def test_printed_commands_restore_and_verify_by_paths_with_blanks(
 
     assert back.code == 0, back.err
     assert verb(short_run.var, *shlex.split(check)).code == 0
+
+
+@pytest.mark.row("N-124")
+def test_printed_command_has_the_quotes_of_the_prompt_of_windows(
+    short_run: ShortRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There single quotes would be taken for a part of the path."""
+    monkeypatch.setattr("minibot.runtime.pasting.sys", SimpleNamespace(platform="win32"))
+
+    taken = verb(short_run.var, "backup", "latest", "--to", str(tmp_path / "my backups"))
+
+    assert f'minibot restore "{tmp_path / "my backups"}' in taken.out
 
 
 def test_backup_into_a_file_is_refused_and_leaves_it(short_run: ShortRun, tmp_path: Path) -> None:

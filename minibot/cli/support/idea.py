@@ -10,7 +10,6 @@ import argparse
 import json
 import os
 import re
-import shlex
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from decimal import Decimal
@@ -28,6 +27,7 @@ from minibot.exchanges.venues import VENUES
 from minibot.kernel.errors import ConfigError
 from minibot.report.figures import long_duration, plain_text
 from minibot.runtime.configuration.own_source import name_fault
+from minibot.runtime.pasting import pasted
 from minibot.runtime.paths import find, resolve
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def take_idea(arguments: argparse.Namespace, recorded: JsonObject | None = None)
     has_trend = any(each.startswith("strategy.trend_interval=") for each in meant)
     # As a comment of the shell, so that the line may be typed again.
     why = "  # the trend keeps its number of bars" if has_trend else ""
-    say(f"means: {shlex.join(shown)}{why}")
+    say(f"means: {pasted(*shown)}{why}")
 
 
 def _changed_profile(arguments: argparse.Namespace, recorded: JsonObject | None) -> Config:
@@ -145,7 +145,7 @@ def fed(arguments: argparse.Namespace, config: Config) -> Config:
         sets.append(f"market.warmup_bars={json.dumps(raised)}")
     if not sets:
         return config
-    words = shlex.join(text for each in sets for text in ("--set", each))
+    words = pasted(*(text for each in sets for text in ("--set", each)))
     say(f"means: {words} (the strategy needs it)")
     return config_with(config.raw, sets)
 
