@@ -126,11 +126,12 @@ def run(arguments: argparse.Namespace) -> int:
     if why := folder_fault(arguments.folder, {"strategy.folder": SET}):
         raise Refusal(f"--folder {arguments.folder}: {why}.", "Name another one.")
     folder = resolve(arguments.folder)
+    test = folder / f"test_{name}.py"
+    # Within a text of Python a backslash counts double.
+    shown = pasted(shown_path(test)).replace("\\", "\\\\")
     files = {
         folder / f"{name}.py": own_text(arguments.example, name),
-        folder / f"test_{name}.py": TEST.format(
-            name=name, shown=pasted(shown_path(folder / f"test_{name}.py"))
-        ),
+        test: TEST.format(name=name, shown=shown),
     }
     for path in files:
         if path.exists():

@@ -1953,6 +1953,18 @@ def test_check_of_code_nested_beyond_the_parser_says_so() -> None:
         assert source_findings(text)
 
 
+@pytest.mark.row("N-124")
+def test_new_strategy_in_a_folder_with_backslashes_writes_a_test_that_is_python(
+    tmp_path: Path,
+) -> None:
+    """The test names its path as the path is, as Windows writes it."""
+    folder = tmp_path / "bots\\Users"
+    assert cli(["new-strategy", "my_idea", "--folder", str(folder)]) == 0
+
+    text = (folder / "test_my_idea.py").read_text(encoding="utf-8")
+    assert "bots\\Users" in (ast.get_docstring(ast.parse(text)) or "")
+
+
 def test_new_strategy_in_a_folder_with_a_space_prints_lines_that_may_be_pasted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
