@@ -59,9 +59,9 @@ def hand_over(module: str) -> None:
     python = PROJECT / ".venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     if python.exists() and Path(sys.executable) != python:
         _become([str(python), "-m", module, *words], os.environ)
-    tool = Path("tools") / "with_env.py"
+    start = r"py tools\with_env.py" if os.name == "nt" else "python3 tools/with_env.py"
     print(
-        f"minibot needs its environment; make it and run with: python3 {tool} -m {module}",
+        f"minibot needs its environment; make it and run with: {start} -m {module}",
         file=sys.stderr,
     )
     sys.exit(CANNOT_RUN)

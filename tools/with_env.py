@@ -61,7 +61,8 @@ def main(arguments: "list[str]") -> int:
         environment.say("cannot make .venv: {}".format(error))
         return 2
     if not arguments:
-        environment.say("ready; next: python3 tools/with_env.py -m minibot --help")
+        start = "py tools\\with_env.py" if os.name == "nt" else "python3 tools/with_env.py"
+        environment.say("ready; next: {} -m minibot --help".format(start))
         return 0
     return environment.run_python(environment.venv_python(), arguments)
 

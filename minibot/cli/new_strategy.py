@@ -13,7 +13,7 @@ from minibot.kernel.errors import Refusal
 from minibot.kernel.files import ensure_folder, write_atomic
 from minibot.runtime.configuration.config_layers import SET
 from minibot.runtime.configuration.own_source import FOLDER, SHIPPED, folder_fault
-from minibot.runtime.pasting import pasted
+from minibot.runtime.pasting import pasted, with_env
 from minibot.runtime.paths import PROJECT, resolve, shown_path
 from minibot.strategies.allowed import API, names_of
 
@@ -42,7 +42,7 @@ EXAMPLES = {"skeleton": "Skeleton", "ema_cross": "EmaCross", "rsi_band": "RsiBan
 
 TEST = '''"""What {name} promises.
 
-python3 tools/with_env.py -m pytest {shown}
+{command}
 """
 
 from __future__ import annotations
@@ -128,10 +128,10 @@ def run(arguments: argparse.Namespace) -> int:
     folder = resolve(arguments.folder)
     test = folder / f"test_{name}.py"
     # Within a text of Python a backslash counts double.
-    shown = pasted(shown_path(test)).replace("\\", "\\\\")
+    command = with_env(f"-m pytest {pasted(shown_path(test))}").replace("\\", "\\\\")
     files = {
         folder / f"{name}.py": own_text(arguments.example, name),
-        test: TEST.format(name=name, shown=shown),
+        test: TEST.format(name=name, command=command),
     }
     for path in files:
         if path.exists():
@@ -185,7 +185,7 @@ def _next_steps(name: str, files: list[Path], folder: str, needed: tuple[str, ..
     return [
         f"written: {' and '.join(shown)}",
         f"  check     minibot strategy-check {strategy}",
-        f"  test      python3 tools/with_env.py -m pytest {test}",
+        f"  test      {with_env(f'-m pytest {test}')}",
         f"  backtest  minibot backtest {chosen} --timeframe 15m",
         f"  night     minibot night --config config/nore-demo.v1.json {chosen}",
     ]

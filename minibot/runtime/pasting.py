@@ -22,6 +22,15 @@ def pasted(*words: str) -> str:
     return in_double_quotes(words) if sys.platform == "win32" else shlex.join(words)
 
 
+def with_env(words: str) -> str:
+    """Return the command that makes the environment and runs Python in it with these words.
+
+    Windows has `py`; its `python3` opens a shop.
+    """
+    tool = r"py tools\with_env.py" if sys.platform == "win32" else "python3 tools/with_env.py"
+    return f"{tool} {words}"
+
+
 def in_double_quotes(words: Iterable[str]) -> str:
     """Return words as Windows takes them: in double quotes, those within behind a backslash."""
     return " ".join(map(_in_double_quotes, words))

@@ -29,7 +29,7 @@ from minibot.runtime.deployment.bytecode import BytecodeCheck
 from minibot.runtime.deployment.staging import compare
 from minibot.runtime.extras import ALERTS, ALERTS_REMEDY, WEB, WEB_REMEDY, missing_packages
 from minibot.runtime.interpreter import environ_of_read, python_argv
-from minibot.runtime.pasting import pasted
+from minibot.runtime.pasting import pasted, with_env
 from minibot.runtime.paths import PROJECT, Var, resolve
 from minibot.runtime.secrets import load_secrets
 from minibot.runtime.signing import private_key
@@ -60,7 +60,7 @@ AI_JAIL_S_MAX = 30.0
 SYNC_BYTES = 400
 # A disk that takes longer than this for one small sync cannot keep up with a night's queues.
 SYNC_US_MAX = 500_000
-SET_UP = "Set up again: python3 tools/with_env.py -m minibot doctor"
+SET_UP = "Set up again: " + with_env("-m minibot doctor")
 CHANGED_CODE = (
     "`minibot stage status` names every difference. Put the files back, or accept them with:"
     ' minibot stage adopt --reason "..."'

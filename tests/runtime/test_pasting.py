@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minibot.runtime import pasting
-from minibot.runtime.pasting import in_double_quotes, pasted
+from minibot.runtime.pasting import in_double_quotes, pasted, with_env
 
 LETTERS = st.text(alphabet="ab \\\"'&=[]{},:\u00fc-.", max_size=12)
 
@@ -61,6 +61,16 @@ def test_path_that_windows_has_to_quote_gets_no_single_quotes(
 
     assert pasted("verify", path) == 'verify "C:\\Users\\J\u00fcrgen M\\b"'
     assert pasted(r"C:\bots\var") == r"C:\bots\var"
+
+
+@pytest.mark.row("N-124")
+def test_command_of_the_environment_is_one_that_windows_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """There `python3` is a program that offers to fetch Python from a shop."""
+    monkeypatch.setattr(pasting, "sys", SimpleNamespace(platform="win32"))
+
+    assert with_env("-m minibot doctor") == r"py tools\with_env.py -m minibot doctor"
 
 
 def test_words_elsewhere_are_those_of_its_shell(monkeypatch: pytest.MonkeyPatch) -> None:

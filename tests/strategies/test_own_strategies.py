@@ -16,6 +16,7 @@ from decimal import Decimal
 from fractions import Fraction
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -1951,6 +1952,21 @@ def test_check_of_code_nested_beyond_the_parser_says_so() -> None:
     """Code nested too deeply for the parser is a finding."""
     for text in ("(" * 5000 + ")" * 5000, "x = " + "-" * 200_000 + "1", "a" + ".b" * 50_000):
         assert source_findings(text)
+
+
+@pytest.mark.row("N-124")
+def test_new_strategy_on_windows_names_commands_that_it_has(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There the test is run by `py`, and a path has double quotes."""
+    monkeypatch.setattr("minibot.runtime.pasting.sys", SimpleNamespace(platform="win32"))
+    folder = tmp_path / "my ideas"
+    assert cli(["new-strategy", "my_idea", "--folder", str(folder)]) == 0
+
+    test = f'py tools\\with_env.py -m pytest "{folder / "test_my_idea.py"}"'
+    assert test in capsys.readouterr().out
+    text = (folder / "test_my_idea.py").read_text(encoding="utf-8")
+    assert test in (ast.get_docstring(ast.parse(text)) or "")
 
 
 @pytest.mark.row("N-124")

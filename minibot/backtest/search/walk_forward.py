@@ -34,6 +34,7 @@ from minibot.exchanges.tapes.kline_bars import next_open
 from minibot.kernel import canonical
 from minibot.kernel.errors import ConfigError, Refusal
 from minibot.report.figures import date_clock
+from minibot.runtime.pasting import with_env
 
 SCHEMA: Final = "minibot.optimise"
 # Trials drawn before their results are reported to the sampler: the most that run in parallel.
@@ -100,7 +101,7 @@ def sampler_module() -> Any:
     except ImportError as error:
         raise Refusal(
             "optimise needs optuna, which is not installed.",
-            'Add it: python3 tools/with_env.py --dev (with pip: pip install ".[optimise]").',
+            f'Add it: {with_env("--dev")} (with pip: pip install ".[optimise]").',
         ) from error
 
 
