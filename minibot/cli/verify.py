@@ -13,13 +13,14 @@ from minibot.cli.support.numbers import at_least
 from minibot.cli.support.output import say, show_lines
 from minibot.cli.support.packed import is_bundle
 from minibot.cli.support.selection import add_run, find_run, var_of
+from minibot.kernel.audit import finding_line
 from minibot.kernel.errors import Refusal
 from minibot.kernel.files import is_endless
 from minibot.kernel.signature import parse_public_key
 from minibot.kernel.verify import Finding, verify_quick
 from minibot.replay.run_status import is_going
 from minibot.report.figures import counted
-from minibot.report.proof import finding_line, findings_of, pinned_key, waits_for_seal, what_is_left
+from minibot.report.proof import findings_of, pinned_key, waits_for_seal, what_is_left
 from minibot.runtime.pasting import pasted
 from minibot.runtime.paths import shown_path
 from minibot.runtime.runfiles import is_run_folder

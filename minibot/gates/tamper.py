@@ -21,13 +21,14 @@ from minibot.events.decimals import format_fixed, parse_fixed
 from minibot.events.names import FILLS
 from minibot.gates.smoke_run import run_smoke
 from minibot.gates.tamper_forge import Forgery, forge_manifest, reseal
+from minibot.kernel.audit import finding_line
 from minibot.kernel.errors import Refusal, RunStop
 from minibot.kernel.files import ensure_folder, hash_file, read_hashed
 from minibot.kernel.seal import SEAL_FILE
 from minibot.kernel.signature import new_keys, sign_run
 from minibot.kernel.verify import Finding
 from minibot.replay.compare import describe
-from minibot.report.proof import finding_line, findings_of
+from minibot.report.proof import findings_of
 
 FINDINGS_MAX: Final = 200  # Findings of `verify` for one trick; further ones are not sought.
 FILLS_MIN: Final = 3

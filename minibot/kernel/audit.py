@@ -62,6 +62,13 @@ class Finding(NamedTuple):
     found: str
 
 
+def finding_line(finding: Finding) -> str:
+    """Return a finding in one line: code, place, the expected and the found value."""
+    line = f"{finding.file}:{finding.line} (byte {finding.offset})"
+    place = line if finding.line else finding.file
+    return f"{finding.code} {place}: expected {finding.expected}, found {finding.found}"
+
+
 LineCheck = Callable[[str, int, int, bytes], Iterable[Finding]]
 """Judges one whole line further: (file, line, offset, json) -> findings."""
 

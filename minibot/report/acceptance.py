@@ -20,6 +20,7 @@ from minibot.cores.input_order import LineSource
 from minibot.events.model import DeadLetter, JsonObject
 from minibot.events.names import AI_ROLE
 from minibot.events.reasons import END_GROUP, REASONS
+from minibot.kernel.audit import finding_line
 from minibot.kernel.errors import RunStop
 from minibot.kernel.files import ensure_folder, read_hashed, write_hashed
 from minibot.kernel.journal import JournalReader
@@ -28,7 +29,7 @@ from minibot.report.audit import limit_violations, unallowed_intents
 from minibot.report.figures import counted, duration, listed, milliseconds, plain_text
 from minibot.report.memory_slope import slope_bytes_per_hour
 from minibot.report.night import Night
-from minibot.report.proof import finding_line, findings_of
+from minibot.report.proof import findings_of
 from minibot.report.records import ACCEPTANCE_FILE, ACCEPTANCE_V
 from minibot.report.rotation import rotated_logs
 from minibot.report.run_kind import NIGHT_MODE, read_seal

@@ -122,10 +122,3 @@ def what_is_left(run_dir: Path) -> str:
     left = [name for name in parts if name not in lacking]
     text = f"left: {', '.join(left) or 'nothing'}"
     return f"{text}; {', '.join(missing)}" if missing else text
-
-
-def finding_line(finding: Finding) -> str:
-    """Return a finding in one line: code, place, the expected and the found value."""
-    line = f"{finding.file}:{finding.line} (byte {finding.offset})"
-    place = line if finding.line else finding.file
-    return f"{finding.code} {place}: expected {finding.expected}, found {finding.found}"

@@ -21,6 +21,7 @@ from minibot.events.names import CONTROL, FILLS, TICKS, WATCHDOG_ROLE
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles
 from minibot.events.unit_sizes import DAY_MS, WEEK_MS
+from minibot.kernel.audit import finding_line
 from minibot.kernel.canonical import encode
 from minibot.kernel.errors import Refusal
 from minibot.kernel.files import read_hashed
@@ -111,7 +112,8 @@ def opening_of(
     finding = next(iter(verify_tree(last)), None)
     if finding is not None:
         raise Refusal(
-            f"{last.name} does not verify: {finding}", "Set portfolio.start_from to fresh."
+            f"{last.name} does not verify: {finding_line(finding)}.",
+            "Set portfolio.start_from to fresh.",
         )
     quote_asset = config.portfolio.quote_asset
     former_quote = Manifest.load(last).config["portfolio"]["quote_asset"]

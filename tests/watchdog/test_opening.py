@@ -22,6 +22,7 @@ from minibot.kernel.canonical import encode
 from minibot.kernel.errors import Refusal
 from minibot.kernel.line import encode_line
 from minibot.kernel.queue import make_queue
+from minibot.kernel.verify import verify_tree
 from minibot.runtime.configuration.config import load_config
 from minibot.runtime.manifest import Manifest, moment_of
 from minibot.runtime.paths import Var
@@ -179,6 +180,21 @@ def test_account_that_is_carried_bounds_the_limits_and_not_a_starting_cash_above
     rich = ("portfolio.cash=1000000", "risk.night_loss_soft=7500", "risk.night_loss_hard=10000")
     with pytest.raises(Refusal, match=r"risk\.night_loss_hard .*at most 100, .*high-water mark"):
         opened(*rich)
+
+
+def test_account_of_a_damaged_run_is_refused_in_words(tmp_path: Path) -> None:
+    """The refusal names damage as `verify` does: code, file, the expected and the found."""
+    run_dir = tmp_path / RUN_ID
+    put_ended(run_dir, Desk())
+    replace(Manifest.load(run_dir), simulated=False).write(run_dir)
+    config = load_config(PROJECT / "config" / "nore.v1.json", ("portfolio.start_from=carry",), {})
+    found = next(iter(verify_tree(run_dir)))
+
+    with pytest.raises(Refusal) as refused:
+        opening_of(config, tmp_path, Contracts.of_project(), Roles.of_project(), START + 60_000)
+
+    assert f"{found.code} {found.file}" in str(refused.value)
+    assert f"expected {found.expected}, found {found.found}" in str(refused.value)
 
 
 def test_account_in_another_quote_asset_is_no_opening(
