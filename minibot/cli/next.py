@@ -9,6 +9,7 @@ from typing import NamedTuple
 from minibot.cli.support.output import show
 from minibot.cli.support.own_profile import own_profiles
 from minibot.cli.support.selection import var_of
+from minibot.report.proof import fate_of_unsealed
 from minibot.report.records import UNSEALED, RunRecord, read_record
 from minibot.runtime.paths import Var, shown_path
 from minibot.runtime.runfiles import own_runs
@@ -73,7 +74,7 @@ def next_steps(var: Var) -> tuple[str, list[Step]]:
 def _after(record: RunRecord) -> tuple[str, list[Step]]:
     """Return the sentence and the commands after the newest run's end."""
     if record.state == UNSEALED:
-        return f"{record.run_id} was interrupted. The next start recovers and seals it.", [
+        return f"{record.run_id} {fate_of_unsealed(record.run_dir)}.", [
             Step("minibot report", "what it did as far as it got"),
             _next_one(),
         ]

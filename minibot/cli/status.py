@@ -16,6 +16,7 @@ from minibot.kernel.errors import RunStop
 from minibot.kernel.files import read_hashed
 from minibot.ops.run_health import exit_code, flag_of, needs, refused_last, roles_of, silence_s
 from minibot.report.figures import clock, date_clock, duration, megabytes, plain_text
+from minibot.report.proof import fate_of_unsealed
 from minibot.report.records import UNSEALED, RunRecord, performance_of, read_record
 from minibot.report.summary import Row, open_row
 from minibot.runtime.clock import RunClock
@@ -171,8 +172,7 @@ def _last_ended(var: Var, running: str | None) -> RunRecord | None:
 
 def _last_row(record: RunRecord) -> Row:
     if record.state == UNSEALED:
-        text = f"{record.run_id} was interrupted; the next start recovers and seals it"
-        return Row("last run", text, "bad")
+        return Row("last run", f"{record.run_id} {fate_of_unsealed(record.run_dir)}", "bad")
     wall = "" if record.wall_ms is None else f" after {duration(record.wall_ms)}"
     state = "ended in order" if record.state == "sealed" else record.state
     tone = "" if record.state == "sealed" else "bad"

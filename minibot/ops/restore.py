@@ -44,8 +44,9 @@ def find_backup(named: Path) -> Backup:
 def restore(backup: Backup, target: Path) -> FormerRun | None:
     """Restore a backup; return the open run that was sealed as interrupted, None for a finished.
 
-    Every content is verified before the first is written. The note that names an open run is
-    written last.
+    Every content is verified before the first is written. The run comes before all that it can do
+    without, so that a start on a part of a backup finds a damaged run, and begins no account
+    afresh. The note that names an open run is written last.
 
     Raises:
         Refusal: The folder is not empty, is a link, or its parent does not exist; or the disk
@@ -59,7 +60,7 @@ def restore(backup: Backup, target: Path) -> FormerRun | None:
         for _ in store.chunks(content):
             pass
     try:
-        for name in sorted(backup.files, key=lambda name: (name == CURRENT_FILE, name)):
+        for name in sorted(backup.files, key=_turn):
             path = target / name
             ensure_folder(path.parent)
             put_atomic(path, store.chunks(backup.files[name]))
@@ -73,6 +74,11 @@ def restore(backup: Backup, target: Path) -> FormerRun | None:
     roles = Roles.of_project()
     contracts = Contracts.of_project()
     return clear_former_run(Var(target), contracts, roles)
+
+
+def _turn(name: str) -> tuple[bool, bool, str]:
+    """Return the turn of a file: a flag is first by its capitals, the run is before the AI."""
+    return name == CURRENT_FILE, name.startswith("ai/"), name
 
 
 def _require_empty(target: Path) -> None:

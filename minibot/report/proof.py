@@ -113,6 +113,17 @@ def waits_for_seal(run_dir: Path) -> bool:
     return not is_sealed and has_queues_of(Var(run_dir.parent.parent), run_dir.name)
 
 
+def fate_of_unsealed(run_dir: Path) -> str:
+    """Return the fate of a run that has no seal and does not go on, as the end of a sentence.
+
+    The next start seals the run that the note of its `var` names. Any other is a part of a run,
+    such as a restore leaves that was broken off.
+    """
+    if waits_for_seal(run_dir):
+        return "was interrupted; the next start recovers and seals it"
+    return "is incomplete, and no start will seal it; if a restore broke off, restore it again"
+
+
 def what_is_left(run_dir: Path) -> str:
     """Return one sentence: which parts of a run's folder are left, and which are missing."""
     queues = () if waits_for_seal(run_dir) else (QUEUES,)

@@ -108,7 +108,11 @@ def opening_of(
     if last is None:
         return fresh_opening(config)
     if not (last / SEAL_FILE).exists():
-        raise Refusal(f"{last.name} is not sealed.", "Set portfolio.start_from to fresh.")
+        # The start has sealed any run whose queues were here: of this one only a part is.
+        raise Refusal(
+            f"{last.name} is not sealed, and its queues are not in {runs.parent}.",
+            "Restore it again, into another folder, or set portfolio.start_from to fresh.",
+        )
     finding = next(iter(verify_tree(last)), None)
     if finding is not None:
         raise Refusal(

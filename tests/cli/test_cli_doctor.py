@@ -37,7 +37,7 @@ from minibot.market.address import Address, venue_file
 from minibot.runtime.clock import wall_ms
 from minibot.runtime.configuration.config import Config, config_of_manifest, load_config
 from minibot.runtime.paths import Var
-from minibot.runtime.running import RunLock, note_current
+from minibot.runtime.running import RunLock, note_current, note_ended
 from minibot.watchdog.preflight import CheckResult
 from tests.exchanges.binance.loopback import Loopback, answer
 from tests.runs import PROJECT, ShortRun, verb
@@ -300,16 +300,23 @@ def test_clean_var_has_no_leftovers(var: Var, short_run: ShortRun) -> None:
     assert set(levels(list(leftover_checks(Var(short_run.var)))).values()) == {"OK"}
 
 
-def test_unsealed_run_is_named(var: Var) -> None:
-    """A run that a power cut ended is told before the next start recovers it."""
+@pytest.mark.parametrize(
+    ("is_noted", "remedy"), [(True, "minibot night"), (False, "minibot verify")]
+)
+def test_unsealed_run_is_named(var: Var, remedy: str, *, is_noted: bool) -> None:
+    """A run that a power cut ended is told before the next start recovers it; a part is not."""
     run_dir = var.run(RUN_ID)
     run_dir.mkdir()
     (run_dir / "manifest.json").write_bytes(b"{}")
+    if is_noted:
+        note_current(var, RUN_ID)
+        note_ended(var, RUN_ID)
 
     found = {result.name: result for result in leftover_checks(var)}
 
     assert found["unsealed"].level == "WARN"
     assert RUN_ID in found["unsealed"].found
+    assert found["unsealed"].remedy.startswith(remedy)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from minibot.events.registry import Contracts
+from minibot.events.roles import Roles
 from minibot.kernel.codes import IO_ENOSPC
 from minibot.kernel.errors import IntegrityError, Refusal, RunStop
 from minibot.kernel.files import put_atomic, read_hashed, write_hashed
@@ -24,6 +26,7 @@ from minibot.ops.restore import find_backup, restore
 from minibot.report.bundle import write_bundle
 from minibot.runtime.backup import Backup, BackupFolder, read_backup
 from minibot.runtime.paths import Var
+from minibot.watchdog.recovery import clear_former_run
 from tests.kernel.kernel_support import change
 from tests.runs import ShortRun, verb
 from tests.runtime.backups import RUN, append, open_var
@@ -297,3 +300,56 @@ def test_sealed_file_that_could_not_come_back_is_refused_beforehand(
     assert earlier.left_out == (f"runs/{short_run.run_id}/report/seen at 06:30.txt",)
     folder.keep(1)
     assert find_backup(folder.folder) == earlier
+
+
+class Killed(BaseException):
+    """End of a process in the middle of a restore."""
+
+
+def broken_off(backup: Backup, target: Path, before: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Restore a backup up to the first file whose path has a given beginning."""
+
+    def put(path: Path, chunks: Iterable[bytes]) -> None:
+        if path.relative_to(target).as_posix().startswith(before):
+            raise Killed
+        put_atomic(path, chunks)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(restore_module, "put_atomic", put)
+        with pytest.raises(Killed):
+            restore(backup, target)
+
+
+def test_restore_that_was_killed_before_the_ai_has_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next start finds the lines of the run, and begins no account afresh in their place."""
+    var = open_var(tmp_path / "var")
+    var.ai.mkdir(exist_ok=True)
+    (var.ai / "note").write_text("mine")
+    backup = BackupFolder(tmp_path / "backups").take(var, RUN)
+    target = tmp_path / "target"
+
+    broken_off(backup, target, "ai/", monkeypatch)
+
+    with pytest.raises(Refusal, match="holds lines"):
+        clear_former_run(Var(target), Contracts.of_project(), Roles.of_project())
+
+
+def test_part_of_a_finished_run_is_not_called_one_that_the_next_start_seals(
+    short_run: ShortRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No verb promises a seal to a run whose restore was killed: no start gives it one."""
+    backup = BackupFolder(tmp_path / "backups").take(Var(short_run.var), short_run.run_id)
+    target = tmp_path / "target"
+    broken_off(backup, target, f"runs/{short_run.run_id}/queues/fills", monkeypatch)
+    for folder in ("stop", "ops"):
+        (target / folder).mkdir(mode=0o700)
+
+    status = verb(target, "status", "--json").out + verb(target, "status").out
+    following = verb(target, "next").out
+
+    assert clear_former_run(Var(target), Contracts.of_project(), Roles.of_project()) is None
+    for said in (status, following):
+        assert "restore it again" in said
+        assert "seals it" not in said

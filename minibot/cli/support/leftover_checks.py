@@ -15,6 +15,7 @@ from minibot.kernel.errors import RunStop
 from minibot.kernel.files import read_whole
 from minibot.kernel.seal import SEAL_FILE
 from minibot.report.figures import counted, listed
+from minibot.report.proof import waits_for_seal
 from minibot.runtime.paths import Var
 from minibot.runtime.runfiles import run_folders
 from minibot.runtime.running import running_run
@@ -41,16 +42,16 @@ def leftover_checks(var: Var) -> Iterator[CheckResult]:
 
 
 def _unsealed(var: Var) -> CheckResult:
-    names = [each.name for each in run_folders(var.runs) if not (each / SEAL_FILE).exists()]
-    if not names:
+    found = [each for each in run_folders(var.runs) if not (each / SEAL_FILE).exists()]
+    if not found:
         return CheckResult(UNSEALED_RUN, True, "no run")
+    names = [each.name for each in found]
     text = f"{counted(len(names), 'run')} did not end: {_some(names)}"
-    return CheckResult(
-        UNSEALED_RUN,
-        True,
-        text,
-        "minibot night recovers and seals the last one",
-    )
+    waiting = [each.name for each in found if waits_for_seal(each)]
+    remedy = f"minibot verify {names[0]} says what is left of it"
+    if waiting:
+        remedy = f"minibot night recovers and seals {waiting[0]}"
+    return CheckResult(UNSEALED_RUN, True, text, remedy)
 
 
 def _processes(var: Var) -> CheckResult:
