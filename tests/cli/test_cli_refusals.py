@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from minibot.cli.main import guarded
-from minibot.kernel.errors import Refusal
+from minibot.kernel.codes import IO_ENOSPC, IO_READONLY
+from minibot.kernel.errors import Refusal, RunStop
 from minibot.runtime.deployment.deployed import ADOPT
 from minibot.runtime.paths import PROJECT
 from tests.runs import verb
@@ -108,3 +109,21 @@ def test_what_is_below_the_working_folder_is_named_relative_to_it(
 
     assert all(str(tmp_path) not in each.out + each.err for each in done)
     assert "under var/runs" in done[0].err.replace("\\", "/")
+
+
+@pytest.mark.parametrize(
+    ("code", "step"), [(IO_READONLY, "Mount it writable"), (IO_ENOSPC, "Free space")]
+)
+def test_verb_that_a_disk_broke_off_names_the_next_step(
+    code: str, step: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A full or read-only folder has a remedy, which is not that of a stopped run."""
+
+    def run(_: argparse.Namespace) -> int:
+        raise RunStop("kernel.files", code, "create report.html: the disk said no")
+
+    assert guarded(argparse.Namespace(run=run, debug=False)) == 1
+
+    said = capsys.readouterr().err
+    assert f"said no. {step}" in said
+    assert "repeat the command" in said

@@ -1,16 +1,26 @@
-"""Remedy for a run in which a verb met damage: one sentence with the next possible step."""
+"""Remedy for what broke a verb off, damage of a run or a disk: one sentence with the next step."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
+from minibot.kernel.codes import IO_ENOSPC, IO_READONLY
 from minibot.kernel.errors import IntegrityError, RunStop
 from minibot.replay.run_status import called
 from minibot.runtime.manifest import MANIFEST_FILE
 
+_OF_DISK: Final = {
+    IO_ENOSPC: ". Free space there, then repeat the command.",
+    IO_READONLY: ". Mount it writable, or give this user access to it; then repeat the command.",
+}
+"""Remedies of a verb: those of `events.reasons` are for a run, which starts again."""
+
 
 def remedy(error: RunStop) -> str:
-    """Return the sentence, after a full stop; empty if the error concerns no file of a run."""
+    """Return the sentence, after a full stop; empty if there is no step that may help."""
+    if error.reason_code in _OF_DISK:
+        return _OF_DISK[error.reason_code]
     if not isinstance(error, IntegrityError) or not error.file:
         return ""
     damaged = Path(error.file)
