@@ -272,9 +272,21 @@ class Protections:
         """Check the memory.
 
         Raises:
-            InvariantError: A trade has no cost, or no trade can have caused a lasting lock.
+            InvariantError: A time, count or name is none, a trade has no cost, or no trade can have
+                caused a lasting lock.
         """
-        for trade in self.trades + [waiting.trade for waiting in self.waiting]:
+        closed = self.trades + [waiting.trade for waiting in self.waiting]
+        numbers, names = list(self.streaks.values()), list(self._exit_reasons.values())
+        for scopes in self.locks.values():
+            numbers += scopes.values()
+        for trip in closed + list(self.trips.open.values()):
+            numbers += (trip.opened_ts, trip.closed_ts)
+            names += (trip.symbol, trip.reason)
+        if not all([type(each) is int and each >= 0 for each in numbers]):
+            raise _contradiction("a time or count, expected a whole number")
+        if not all([type(each) is str for each in names]):
+            raise _contradiction("a symbol or reason, expected a text")
+        for trade in closed:
             if trade.spent <= 0 or trade.received < 0:
                 raise _contradiction(f"a trade of {trade.symbol} closed at {trade.closed_ts}")
         for lock in self.listed(now):

@@ -26,6 +26,7 @@ from minibot.events.model import (
     RiskStanding,
 )
 from minibot.events.money import UNIT
+from minibot.events.reasons import COOLDOWN_PERIOD
 from minibot.events.unit_sizes import DAY_MS
 from minibot.execution.core import core_from_config as execution_from_config
 from minibot.kernel.canonical import encode
@@ -38,6 +39,7 @@ from minibot.runtime.configuration.config import load_config
 from tests.risk.desk import (
     OTHER,
     PROJECT,
+    START,
     SYMBOL,
     Desk,
     actions,
@@ -623,6 +625,46 @@ def test_carried_memory_that_contradicts_itself_is_a_stop(change: str) -> None:
 
     with pytest.raises(InvariantError):
         begin_anew(desk, memory)
+
+
+@pytest.mark.parametrize("number", [None, "1", -1, True])
+@pytest.mark.parametrize("place", ["lock", "streak", "closed_ts", "opened_ts", "open", "waiting"])
+def test_carried_time_or_count_that_is_no_number_is_a_stop(place: str, number: Any) -> None:
+    """An edited memory is told when the run opens, by its code, and by no error of Python later."""
+    with pytest.raises(InvariantError, match="expected a whole number"):
+        opened_with(place, number)
+    opened_with(place, 1)
+
+
+@pytest.mark.parametrize("name", [None, 1, ["BTCUSDT"]])
+@pytest.mark.parametrize("place", ["left", "symbol", "reason"])
+def test_carried_symbol_or_reason_that_is_no_text_is_a_stop(place: str, name: Any) -> None:
+    """So is a name that is none."""
+    with pytest.raises(InvariantError, match="expected a text"):
+        opened_with(place, name)
+    opened_with(place, SYMBOL)
+
+
+def opened_with(place: str, value: Any) -> None:
+    """Open a run with the memory of a run, changed in one place; nothing in it is locked."""
+    profile = protected({"method": "CooldownPeriod", "stop_duration": 30})
+    desk = opened(profile)
+    bought_and_sold(desk, "100", "99")
+    memory = desk.risk.state()["protections"]
+    trade: JsonObject = memory["trades"][0]
+    memory["locks"] = {COOLDOWN_PERIOD: {SYMBOL: value if place == "lock" else 1}}
+    memory["streaks"][SYMBOL] = value if place == "streak" else 1
+    memory["left"][OTHER] = value if place == "left" else ""
+    other = {"opened_ts": value if place == "open" else 1, "closed_ts": 0, "symbol": SYMBOL}
+    memory["trips"] = [trade | other]
+    late = trade | {"closed_ts": value if place == "waiting" else 1}
+    memory["waiting"] = [{"trade": late, "orders": []}]
+    if place in trade:
+        memory["trades"] = [trade | {place: value}]
+    lot = {"symbol": SYMBOL, "qty": "1", "price": "100", "cost": "100", "ts": START}
+    portfolio = Portfolio.from_opening(opening(lots=[lot]))
+
+    Protections(profile).open(portfolio, 0, memory, desk.ts)
 
 
 def test_memory_of_many_trades_fits_a_line() -> None:
