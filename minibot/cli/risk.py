@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from minibot.cli.support.output import progress_bar, say, show_json, show_rows
 from minibot.cli.support.selection import add_run, run_dir_of, var_of
@@ -26,6 +26,11 @@ from minibot.runtime.clock import RunClock
 from minibot.runtime.paths import Var
 from minibot.runtime.running import STALE_MS, running_run
 
+REPORTED: Final = (
+    *("protections", "drawdown_tiers", "account_drawdown_bps_hard"),
+    *("week_notional_hard", "week_loss_hard"),
+)
+"""Keys of `risk` that each have the state reported."""
 HELP = "the account's tier, what is left of each limit, and how long each lock lasts"
 EXAMPLE = "minibot risk latest"
 
@@ -99,7 +104,8 @@ def live_facts(var: Var, run_id: str) -> Mapping[str, Any]:
 def risk_of(recorded: Recorded, now_ms: int, facts: Mapping[str, Any]) -> JsonObject:
     """Return account, headroom and locks of a run as one JSON object.
 
-    Without a `risk_state` the state is null, as the profile has none of its limits.
+    Without a `risk_state` account and locks are those of the facts. Without facts too the state is
+    null: the profile has none of its limits, or risk has reported nothing yet (`is_untold`).
 
     Args:
         recorded: The run.
@@ -120,18 +126,22 @@ def risk_of(recorded: Recorded, now_ms: int, facts: Mapping[str, Any]) -> JsonOb
         if isinstance(payload, PositionPlan):
             plans[payload.symbol] = payload
     standing = standing_of(recorded, now_ms)
-    account = {} if newest is None else _account(newest, facts)
+    state = facts.get("account") if newest is None else newest.state
+    account = {} if state is None else _account(newest, facts)
+    held = facts.get("locks") if newest is None else newest.locks
     locks = [
         {**lock, "left_ms": int(lock["until_ts"]) - now_ms}
-        for lock in (newest.locks or () if newest is not None else ())
+        for lock in held or ()
         if int(lock["until_ts"]) > now_ms
     ]
+    limits = recorded.manifest.config["risk"]
     return {
         "run_id": recorded.manifest.run_id,
         "quote_asset": recorded.manifest.config["portfolio"]["quote_asset"],
         "now_ms": now_ms,
         "told_ts": reported_ts,
-        "state": None if newest is None else newest.state,
+        "state": state,
+        "is_untold": state is None and any(limits.get(key) for key in REPORTED),
         "tier": None if newest is None else newest.tier,
         "equity": account.get("equity"),
         "high_water_mark": account.get("high_water_mark"),
@@ -144,9 +154,9 @@ def risk_of(recorded: Recorded, now_ms: int, facts: Mapping[str, Any]) -> JsonOb
     }
 
 
-def _account(newest: RiskStanding, facts: Mapping[str, Any]) -> JsonObject:
+def _account(newest: RiskStanding | None, facts: Mapping[str, Any]) -> JsonObject:
     """Return equity, high-water mark and drawdown by facts, else as reported last."""
-    if "headroom" not in facts:
+    if newest is not None and "headroom" not in facts:
         names = ("equity", "high_water_mark", "drawdown_bps")
         return {name: getattr(newest, name) for name in names}
     return {
@@ -184,7 +194,9 @@ def rows_of(document: JsonObject) -> list[Row]:
     """Return the same in words."""
     rows = [Row(f"risk of {document['run_id']} at {clock(document['now_ms'])} UTC")]
     state, asset = document["state"], document["quote_asset"]
-    if state is None:
+    if document.get("is_untold"):
+        rows.append(Row("state", "unknown: risk has reported nothing in this run yet"))
+    elif state is None:
         rows.append(Row("state", "none: the profile has no protections, tiers or week budgets"))
     else:
         text = f"{state}, equity {money(document['equity'])}"
@@ -212,5 +224,5 @@ def rows_of(document: JsonObject) -> list[Row]:
         left = "this run" if until is None else duration(int(until) - document["now_ms"])
         rows.append(Row("locked", f"{symbol} for {left}: {plain_text(str(lock['why']))}", "bad"))
     if not document["locks"] and not document["operator_locks"]:
-        rows.append(Row("locked", "nothing"))
+        rows.append(Row("locked", "unknown" if document.get("is_untold") else "nothing"))
     return rows

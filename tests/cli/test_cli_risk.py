@@ -141,11 +141,34 @@ def test_campaign_in_progress_is_shown_with_entries_and_what_is_left_to_lose() -
     assert "BTCUSDT: 2 of 3 entries, 37.50 of 50.00 left to lose" in texts
 
 
-def test_run_that_tells_no_standing_says_why() -> None:
-    """A profile without any of it has no state, and nothing is locked."""
-    bare = TOLD | {"state": None, "locks": [], "operator_locks": {}}
+@pytest.mark.parametrize(
+    ("is_untold", "state", "locked"),
+    [(False, "none: the profile has no protections", "nothing"), (True, "unknown", "unknown")],
+)
+def test_run_that_tells_no_standing_says_why(state: str, locked: str, *, is_untold: bool) -> None:
+    """A profile without any of it has no state, and nothing is locked; another one is not told."""
+    bare = TOLD | {"state": None, "is_untold": is_untold, "locks": [], "operator_locks": {}}
 
     texts = [row.text for row in rows_of(bare)]
 
-    assert texts[1].startswith("none: the profile has no protections")
-    assert texts[-1] == "nothing"
+    assert texts[1].startswith(state)
+    assert texts[-1] == locked
+
+
+@pytest.mark.parametrize(("limit", "is_untold"), [("week_loss_hard", True), ("profile", False)])
+def test_run_that_died_before_its_first_report_has_the_account_and_locks_it_was_handed(
+    limit: str, tmp_path: Path, *, is_untold: bool
+) -> None:
+    """Carried locks hold from the opening on, and the profile is not said to have none."""
+    recorded = Recorded.open(made_run(tmp_path, read_fixture() | {"events": []}))
+    recorded.manifest.config["risk"][limit] = "100"
+    lock = {"reason_code": "max_drawdown", "scope": "*", "until_ts": NOW + 5}
+    facts = {"account": "HALTED", "locks": [lock], "headroom": {}, "equity": "9000"}
+
+    handed, nothing = risk_of(recorded, NOW, facts), risk_of(recorded, NOW, {})
+
+    assert handed["state"] == "HALTED"
+    assert handed["equity"] == "9000"
+    assert handed["locks"] == [lock | {"left_ms": 5}]
+    assert not handed["is_untold"]
+    assert nothing["is_untold"] is is_untold
