@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from minibot.backtest.sources.bars import BarSource, closed_bars
+from minibot.backtest.sources.feeds import lines_of
 from minibot.backtest.sources.portfolio import Merged
 from minibot.cores.closed_bar import ClosedBar
 from minibot.engine.market_source import MarketSource
@@ -43,7 +44,7 @@ def scan_sources(
 
     Args:
         opened: The market.
-        config: The profile with which it was opened.
+        config: The profile with which it was opened, and its feeds.
         settings: Thresholds of the scanner.
         interval: Interval of the bars to compare. None takes the settings' own; if the market lacks
             it, the longest below it; without one below, the market's shortest. A market made only
@@ -51,7 +52,7 @@ def scan_sources(
             has `market.bar_intervals`.
 
     Raises:
-        ConfigError: The source has no bars of the interval.
+        ConfigError: The source has no bars of the interval, or a feed's file is refused.
     """
     sources = opened.sources if isinstance(opened, Merged) else (opened,)
     bases = [one.series.interval for one in sources if isinstance(one, BarSource)]
@@ -69,6 +70,7 @@ def scan_sources(
         else:
             bars = (root.payload for root in one.roots())
         last_ts = max(last_ts, _take(scanner, bars))
+    _take_feeds(scanner, config, last_ts)
     return MarketScan(scanner.scan(last_ts), chosen, {})
 
 
@@ -97,10 +99,17 @@ def scan_run(recorded: Recorded, settings: ScannerSettings, interval: str | None
     return MarketScan(scanner.scan(last_ts), chosen, recommendations)
 
 
-def scan_bars(symbols: Sequence[str], bars: Iterable[Bar], settings: ScannerSettings) -> MarketScan:
-    """Return the scan as of the last of some closed bars of the settings' interval and of 4 h."""
+def scan_bars(
+    symbols: Sequence[str], bars: Iterable[Bar], config: Config, settings: ScannerSettings
+) -> MarketScan:
+    """Return the scan as of the last of some closed bars of the settings' interval and of 4 h.
+
+    Raises:
+        ConfigError: The file of a feed of the profile is refused.
+    """
     scanner = Scanner(settings, tuple(symbols))
     last_ts = _take(scanner, bars)
+    _take_feeds(scanner, config, last_ts)
     return MarketScan(scanner.scan(last_ts), settings.interval, {})
 
 
@@ -132,6 +141,13 @@ def _take(scanner: Scanner, payloads: Iterable[Payload], *, ranks_watched: bool 
             watched = payload.watched if ranks_watched else ()
             scanner.watch((*payload.traded, *watched))
     return last_ts
+
+
+def _take_feeds(scanner: Scanner, config: Config, last_ts: int) -> None:
+    """Feed a scanner the values of a profile's files up to a time; a run has recorded its own."""
+    for line in lines_of(config):
+        if line.ts <= last_ts:
+            scanner.take_value(line.name, float(line.value), line.ts)
 
 
 def _chosen(asked: str | None, usual: str, allowed: Sequence[str]) -> str:

@@ -158,7 +158,7 @@ def _of_venue(arguments: argparse.Namespace) -> MarketScan:
     wanted = {interval: BARS_MIN, REGIME_INTERVAL: REGIME_BARS_MIN + 1}
     with progress_bar(f"scan {config.venue}"):
         bars = venue_bars(config, var_of(arguments).root, symbols, list(wanted.items()))
-        return scan_bars(symbols, bars, settings._replace(interval=interval))
+        return scan_bars(symbols, bars, config, settings._replace(interval=interval))
 
 
 def rows_of(found: MarketScan) -> list[JsonObject]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from minibot.runtime.configuration.config import config_with, load_config
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import PROJECT
 from minibot.strategies.scanner.factors import BARS_MIN
-from tests.backtest.markets import walk, write_klines
+from tests.backtest.markets import MINUTE_MS, START_MS, walk, write_klines
 from tests.replay.damaged import copy_of, manifest_says
 from tests.runs import Completed, ShortRun, verb
 from tests.simulator.embedded_exchange import Exchange
@@ -84,6 +85,27 @@ def test_scan_of_a_source_is_by_the_scanner_of_the_profile(var_dir: Path, two: l
         thresholds = {one["name"]: one["threshold"] for one in row["filters"]}
         assert thresholds["score_min"] == STRICT["score_min"]
         assert thresholds["change_percent_max"] == STRICT["change_percent_max"]
+
+
+def test_scan_of_a_source_has_the_values_of_the_feeds_of_its_time(
+    var_dir: Path, two: list[Path], tmp_path: Path
+) -> None:
+    """Social points come from the profile's file, as in a run; one from after the end does not."""
+    end = START_MS + BARS_MIN * MINUTE_MS
+    (tmp_path / "social.csv").write_text(f"{START_MS},1\n{end},4.5\n{end + 1},9\n")
+    feed = ("--set", f"market.feeds.social_bbbusdt={tmp_path / 'social.csv'}")
+
+    done = scan(var_dir, two, *MINUTES, *feed)
+
+    assert done.code == 0, done.err
+    points = {row["symbol"]: row["components"]["social"] for row in done.document["rows"]}
+    assert points == {"AAAUSDT": "0.00", "BBBUSDT": "4.50"}
+    plain = scan(var_dir, two, *MINUTES)
+    former, fed = (
+        {row["symbol"]: Decimal(row["score"]) for row in each.document["rows"]}
+        for each in (plain, done)
+    )
+    assert fed == {**former, "BBBUSDT": former["BBBUSDT"] + Decimal("4.50")}
 
 
 def test_scan_takes_a_gap_that_an_option_settles(var_dir: Path, tmp_path: Path) -> None:

@@ -87,10 +87,17 @@ def with_feeds(source: MarketSource, config: Config) -> MarketSource:
                 f"{run.name}: its night had no feed {', '.join(missing)}.",
                 ["allowed: feeds that the run recorded, as their values are on record"],
             )
-    if runs:
-        return source
+    return source if runs else Fed(source, lines_of(config))
+
+
+def lines_of(config: Config) -> list[FeedLine]:
+    """Return the values of a profile's feeds by time; none without feeds.
+
+    Raises:
+        ConfigError: A file is refused.
+    """
     try:
-        return Fed(source, feed_lines(feeds))
+        return feed_lines(config.market.feeds or {})
     except (OSError, ValueError) as error:
         raise ConfigError("market.feeds: a file cannot be used.", [str(error)]) from error
 
