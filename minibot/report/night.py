@@ -140,7 +140,7 @@ class Night:
 
     @property
     def has_no_history(self) -> bool:
-        """True when its simulated market was played without bars from before its start."""
+        """True when its simulated market was played without a file of earlier bars."""
         embedded = self.manifest.config.get("embedded")
         return embedded is not None and embedded["history"] is None
 

@@ -20,6 +20,7 @@ from minibot.engine.recorded_stops import RecordedStops
 from minibot.engine.role_replay import PROGRESS_EVERY, Recorded
 from minibot.engine.run_result import PriceBar
 from minibot.events.model import (
+    Bar,
     Event,
     Fill,
     Gap,
@@ -47,6 +48,9 @@ Progress = Callable[[int], None]
 
 class Recount:
     """Recount of one run.
+
+    Attributes:
+        has_history: Whether it has bars from before its start.
 
     Args:
         recorded: The run, sealed or not.
@@ -77,6 +81,7 @@ class Recount:
         self.costs = CostTally()
         self.hours = HourTally()
         self.gaps: list[Gap] = []
+        self.has_history = False
         self.tally = tally(recorded)
         self._opened_ts, opening = recorded.opening()
         self.books = HourlyAccounts(recorded.manifest.run_id, opening, self._opened_ts)
@@ -120,6 +125,9 @@ class Recount:
             self.market.take_all(first_seq, row.times, row.payloads)
             if isinstance(row.payloads[0], Gap):
                 self.gaps += [payload for payload in row.payloads if isinstance(payload, Gap)]
+            elif isinstance(row.payloads[0], Bar) and not self.has_history:
+                bars = (payload for payload in row.payloads if isinstance(payload, Bar))
+                self.has_history = any(bar.open_ts < self._opened_ts for bar in bars)
         self.market.book_before(None)
         self.books.close(self.market.last_ts or self._opened_ts)
         self.lines[TICKS] = self.market.seq

@@ -122,7 +122,7 @@ def _what_ran(night: Night) -> list[Row]:
     symbols = listed(manifest.symbols)
     if manifest.simulated:
         speed = f"{manifest.clock_speed} times as fast"
-        history = ", without bars from before its start" if night.has_no_history else ""
+        history = "" if count.has_history else ", without bars from before its start"
         data = f"{symbols}, {source_of(night)}, {speed}{history}: {NEVER_COUNTS}"
     else:
         data = f"{symbols}, live from {source_of(night)}"

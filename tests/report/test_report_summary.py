@@ -215,6 +215,18 @@ def test_summary_as_json_has_the_figures_that_the_words_show(night: Night) -> No
     assert isinstance(summary_rows(night)[0], Row)
 
 
+def test_summary_says_that_bars_from_before_the_start_are_missing_where_none_came(
+    night: Night,
+) -> None:
+    """A generator makes two hours of its past by itself, though its profile names no history."""
+    words = "without bars from before its start"
+    assert night.manifest.config["embedded"]["history"] is None
+
+    assert words not in row(night, "data")
+    night.count.has_history = False
+    assert words in row(night, "data")
+
+
 def test_market_that_is_played_without_history_lists_no_incident_of_it(night: Night) -> None:
     """A healthy demo has none; the same words of a live market, and other gaps, are incidents."""
     night.count.incidents[:] = [
@@ -224,7 +236,6 @@ def test_market_that_is_played_without_history_lists_no_incident_of_it(night: Ni
     given = with_config(night, "embedded", history="klines:x")
 
     assert row(played, "incidents") == "none"
-    assert "without bars from before its start" in row(played, "data")
     assert "0 of 60 bars of history" in row(given, "incident")
     assert summary_json(played)["incidents"] != []
     night.count.incidents[:] = [
