@@ -273,6 +273,20 @@ def test_rules_and_statuses_change_and_clear_brings_them_back(exchange: Exchange
     assert exchange.get("klines", symbol="BTCUSDT", interval="1m").status_code == 200
 
 
+def test_changed_count_and_yes_or_no_have_the_types_of_the_venue(exchange: Exchange) -> None:
+    """The venue writes counts as numbers; as text, no client could read the rules any more."""
+    for name, field, text in (
+        ("MAX_NUM_ALGO_ORDERS", "maxNumAlgoOrders", "2"),
+        ("NOTIONAL", "applyMinToMarket", "false"),
+    ):
+        exchange.fault("filter", symbol="BTCUSDT", filter=name, field=field, value=text)
+
+    filters = exchange.json("exchangeInfo")["symbols"][0]["filters"]
+    found = {item["filterType"]: item for item in filters}
+    assert found["MAX_NUM_ALGO_ORDERS"]["maxNumAlgoOrders"] == 2
+    assert found["NOTIONAL"]["applyMinToMarket"] is False
+
+
 def test_script_may_say_after_how_many_seconds(tmp_path: Path) -> None:
     """A script gives seconds of market time from the origin, in one way only."""
     tape = write_tape(tmp_path / "tape.gz", market(8))

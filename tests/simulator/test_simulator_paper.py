@@ -27,7 +27,7 @@ from minibot.simulator.account.paper_rest import API_KEY, API_SECRET, PaperDesk
 from minibot.simulator.server.parameters import ApiError
 from minibot.simulator.server.service import Settings, make_server
 from minibot.simulator.venue.instruments import entry, made_rules
-from minibot.simulator.venue.listing import change_filter
+from minibot.simulator.venue.listing import ListingUnknown, change_filter
 from minibot.simulator.venue.venue import Venue
 from tests.waiting import DEADLINE_S
 
@@ -208,6 +208,19 @@ def test_market_order_by_quote_amount_meets_the_filters_of_a_quantity(
     desk.call("POST", name, **bought)
 
     assert refused == (-1013, f"Filter failure: {kind}")
+
+
+@pytest.mark.parametrize(
+    ("field", "text"), [("avgPriceMins", "2.5"), ("avgPriceMins", "-1"), ("applyMinToMarket", "no")]
+)
+def test_value_of_another_type_than_its_field_is_refused(field: str, text: str, desk: Desk) -> None:
+    """A changed rule stays one that a client can read, or the rules stay as they were."""
+    before = json.dumps(desk.venue.infos["BTCUSDT"])
+
+    with pytest.raises(ListingUnknown, match=f"{field}: expected"):
+        change_filter(desk.venue, "BTCUSDT", {"filter": "NOTIONAL", "field": field, "value": text})
+
+    assert json.dumps(desk.venue.infos["BTCUSDT"]) == before
 
 
 def test_market_sale_by_quote_amount_passes_no_better_price(desk: Desk) -> None:

@@ -7,7 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
+
+# Fields of filters that the venue writes as JSON numbers, and as true or false; others are texts.
+_COUNTS: Final = frozenset(
+    {
+        *("maxNumOrders", "maxNumAlgoOrders", "maxNumOrderLists", "maxNumIcebergOrders"),
+        *("maxNumOrderAmends", "avgPriceMins", "limit"),
+        *("minTrailingAboveDelta", "maxTrailingAboveDelta"),
+        *("minTrailingBelowDelta", "maxTrailingBelowDelta"),
+    }
+)
+_SWITCHES: Final = frozenset({"applyToMarket", "applyMinToMarket", "applyMaxToMarket"})
 
 
 class Listed(Protocol):
@@ -33,21 +44,38 @@ class ListingUnknown(Exception):
 def change_filter(venue: Listed, symbol: str, fields: Mapping[str, Any]) -> None:
     """Set one field of a symbol's filter; a filter that it lacks is added with that field.
 
+    What the venue writes as a number or as true or false becomes one.
+
     Raises:
-        ListingUnknown: No such symbol, or `filter`, `field` or `value` is not text.
+        ListingUnknown: No such symbol; `filter`, `field` or `value` is not text; or the value is
+            not of the field's type.
     """
     info = _info(venue, symbol)
     name, field, value = (fields.get(key) for key in ("filter", "field", "value"))
     if not (isinstance(name, str) and isinstance(field, str) and isinstance(value, str)):
         raise ListingUnknown("filter, field and value: expected texts")
+    typed = _typed(field, value)
     changed = deepcopy(dict(info))
     for item in changed["filters"]:
         if item["filterType"] == name:
-            item[field] = value
+            item[field] = typed
             break
     else:
-        changed["filters"].append({"filterType": name, field: value})
+        changed["filters"].append({"filterType": name, field: typed})
     venue.set_info(symbol, changed)
+
+
+def _typed(field: str, text: str) -> str | int | bool:
+    """Return a value in the type that the venue gives the field."""
+    if field in _SWITCHES:
+        if text not in ("true", "false"):
+            raise ListingUnknown(f"{field}: expected true or false, found {text!r}")
+        return text == "true"
+    if field in _COUNTS:
+        if not (text.isascii() and text.isdigit()):
+            raise ListingUnknown(f"{field}: expected a whole number, found {text!r}")
+        return int(text)
+    return text
 
 
 def delist(venue: Listed, symbol: str) -> None:
