@@ -5,10 +5,11 @@ import json
 import pytest
 
 from minibot.events.decimals import parse_fixed
+from minibot.runtime.paths import PROJECT
 from minibot.strategies.scanner.factors import BARS_MIN, Factors
 from minibot.strategies.scanner.ranking import Measured, Ranked, ranked
 from minibot.strategies.scanner.scanner import BAR_WAIT_MS, Scan, Scanner
-from minibot.strategies.scanner.settings import ScannerSettings
+from minibot.strategies.scanner.settings import ONCHAIN, SOCIAL, ScannerSettings
 from tests.strategies.scanner_bars import MIDNIGHT, MINUTES_15, bars, feed, walk
 
 SYMBOLS = ("AUSDT", "BUSDT", "CUSDT", "DUSDT", "EUSDT", "FUSDT")
@@ -83,6 +84,15 @@ def test_social_of_thousand_raises_the_score_by_exactly_ten() -> None:
     assert list(new.components)[-1] == "social"
     assert after["AUSDT"].score == before["AUSDT"].score
     assert by_symbol(low.scan(MIDNIGHT).rows)["BUSDT"].score == old.score
+
+
+@pytest.mark.parametrize("prefix", [SOCIAL, ONCHAIN])
+def test_key_of_the_feeds_tells_the_names_that_the_scanner_reads(prefix: str) -> None:
+    """A feed of any other name gives no points, and nothing says so."""
+    schema = json.loads((PROJECT / "config" / "config.v1.schema.json").read_text("utf-8"))
+    feeds = schema["properties"]["market"]["properties"]["feeds"]
+
+    assert f"{prefix}btcusdt" in feeds["description"]
 
 
 def test_social_beyond_its_age_adds_nothing() -> None:

@@ -366,7 +366,9 @@ class Market:
     feeds: Annotated[
         JsonObject | None,
         FEEDS,
-        "Files of values from outside the market, by the name that a strategy asks for.",
+        "Files of values from outside the market, by the name that a strategy asks for. The "
+        "scanner reads social_btcusdt (points for BTCUSDT, 0 to 10) and onchain_btcusdt (its "
+        "on-chain volume, which counts once every ranked symbol has a fresh value).",
     ] = field(default=None, metadata=OPTIONAL)
 
 
