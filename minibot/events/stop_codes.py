@@ -321,7 +321,7 @@ AI_ISOLATION_UNAVAILABLE: Final = _stop(
 CONFIG_INVALID: Final = _stop(
     "CONFIG_INVALID",
     "Configuration or contracts are incomplete, wrong, or changed during the run.",
-    "Read the list of violations: each names key, value and what is allowed.",
+    "Correct the key, file or symbol that it names, then start again.",
 )
 CONFIG_PATH_ESCAPE: Final = _stop(
     "CONFIG_PATH_ESCAPE",

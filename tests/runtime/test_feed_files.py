@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from minibot.events.reasons import REASONS
 from minibot.kernel.errors import ConfigError
 from minibot.runtime.configuration.config import Config, config_with, load_config
 from minibot.runtime.configuration.feed_files import (
@@ -159,3 +160,5 @@ def test_feed_that_changes_during_a_run_stops_it(tmp_path: Path) -> None:
     assert before is None
     assert stop is not None
     assert "mood.csv changed" in stop.detail
+    # The operator is told to look at a file: a STOP has no list of violations.
+    assert "file" in REASONS[stop.reason_code].remedy
