@@ -2,8 +2,8 @@
 
 Four gates, each off without its keys: the signal's confidence, the age of the newest closed bar,
 the price move since that bar closed, and fatigue. A symbol is fatigued if it rose far in a day and
-its RSI is high, unless the rise still accelerates. Where bars are missing, too old or follow a
-hole, no entry is allowed.
+its RSI is high, unless the rise still accelerates. Where bars are missing or too old, no entry is
+allowed. Fatigue begins anew after a hole; the ATR goes on over it.
 """
 
 from __future__ import annotations
