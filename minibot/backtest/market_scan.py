@@ -15,7 +15,7 @@ from minibot.events.intervals import INTERVAL_MS, REGIME_INTERVAL
 from minibot.events.model import Bar, FeedValue, Payload, Recommendation, Universe
 from minibot.events.names import RECOMMENDATIONS, TICKS
 from minibot.exchanges.tapes.kline_bars import divides
-from minibot.kernel.errors import ConfigError
+from minibot.kernel.errors import ConfigError, Refusal
 from minibot.runtime.configuration.config import Config
 from minibot.strategies.scanner.ranking import NO_MODEL
 from minibot.strategies.scanner.scanner import Scan, Scanner
@@ -53,6 +53,7 @@ def scan_sources(
 
     Raises:
         ConfigError: The source has no bars of the interval, or a feed's file is refused.
+        Refusal: No bar of it has closed.
     """
     sources = opened.sources if isinstance(opened, Merged) else (opened,)
     bases = [one.series.interval for one in sources if isinstance(one, BarSource)]
@@ -70,6 +71,7 @@ def scan_sources(
         else:
             bars = (root.payload for root in one.roots())
         last_ts = max(last_ts, _take(scanner, bars))
+    _refuse_none(last_ts, opened.name, chosen)
     _take_feeds(scanner, config, last_ts)
     return MarketScan(scanner.scan(last_ts), chosen, {})
 
@@ -79,6 +81,7 @@ def scan_run(recorded: Recorded, settings: ScannerSettings, interval: str | None
 
     Raises:
         ConfigError: The run makes no bars of the interval.
+        Refusal: It has not written any bar yet.
     """
     built = recorded.manifest.config["market"]["bar_intervals"]
     chosen = _chosen(interval, settings.interval, built)
@@ -92,6 +95,7 @@ def scan_run(recorded: Recorded, settings: ScannerSettings, interval: str | None
 
     section = recorded.manifest.config.get("scanner") or {}
     last_ts = _take(scanner, payloads(), ranks_watched=bool(section.get("watched_bars")))
+    _refuse_none(last_ts, recorded.manifest.run_id, chosen)
     recommendations: dict[str, str] = {}
     for _, event in recorded.events(RECOMMENDATIONS):
         if isinstance(event.payload, Recommendation):
@@ -150,6 +154,13 @@ def _take_feeds(scanner: Scanner, config: Config, last_ts: int) -> None:
             scanner.take_value(line.name, float(line.value), line.ts)
 
 
+def _refuse_none(last_ts: int, name: str, interval: str) -> None:
+    """Refuse a market without any closed bar: a scan is as of the last one."""
+    if not last_ts:
+        remedy = "Name shorter bars by --interval, or a market that lasts longer."
+        raise Refusal(f"{name}: no bar of {interval} has closed.", remedy)
+
+
 def _chosen(asked: str | None, usual: str, allowed: Sequence[str]) -> str:
     """Return the interval of the compared bars.
 
@@ -162,7 +173,8 @@ def _chosen(asked: str | None, usual: str, allowed: Sequence[str]) -> str:
             return short[-1] if short else known[0]
     elif asked in allowed and asked in INTERVAL_MS:
         return asked
+    name = usual if asked is None else asked or "''"
     raise ConfigError(
-        f"--interval: this market has no bars of {asked or usual}.",
+        f"--interval: this market has no bars of {name}.",
         [f"allowed: {', '.join(allowed)}"],
     )

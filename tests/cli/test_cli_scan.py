@@ -164,6 +164,27 @@ def test_scan_refuses_bars_that_the_market_cannot_make(var_dir: Path, two: list[
     assert "15m" in done.err
 
 
+@pytest.mark.parametrize("words", [(), ("--interval", "1d")])
+def test_scan_without_any_closed_bar_is_refused(
+    words: tuple[str, ...], var_dir: Path, tmp_path: Path
+) -> None:
+    """Ten minutes close no bar of 15: there is no moment as of which they could be ranked."""
+    done = scan(var_dir, [write_klines(tmp_path, walk(10), "AAAUSDT-1m.csv")], *words)
+
+    assert done.code == 2
+    assert "has closed" in done.err
+    assert "--interval" in done.err
+    assert not (var_dir / "metrics" / SCAN_FILE).exists()
+
+
+def test_scan_refuses_an_empty_interval_by_what_was_given(var_dir: Path, two: list[Path]) -> None:
+    """The refusal does not name bars that it lists as allowed."""
+    done = scan(var_dir, two, "--interval", "")
+
+    assert done.code == 4
+    assert "no bars of ''" in done.err
+
+
 def test_scan_of_a_run_reads_the_bars_that_it_wrote(var_dir: Path, project: Path) -> None:
     """A golden run of a minute has too few bars; its symbol and their number are told."""
     done = verb(var_dir, "scan", str(project / "tests" / "fixtures" / "sample_run"), "--json")
