@@ -12,16 +12,19 @@ from minibot.events.decimals import NumberError, unpadded
 from minibot.events.model import JsonObject
 from minibot.events.money import parse_amount
 from minibot.events.reasons import REASONS
+from minibot.exchanges.venue_facts import SYMBOL
 from minibot.kernel.errors import Refusal
 from minibot.replay.run_status import by_this_code, open_run
 from minibot.replay.time_arguments import Span
 from minibot.report.columns import table_lines
+from minibot.report.figures import plain_text
 
 if TYPE_CHECKING:
     from minibot.replay.explain.size_question import SizeAnswer
 
 HELP = "how much a BUY would buy now, or at a time of a run, and which bound decides"
 EXAMPLE = "minibot size BTCUSDT --explain"
+SHOWN_MAX = 40
 HEAD = ("bound", "value", "limit", "leaves", "")
 
 
@@ -85,10 +88,23 @@ def _supposed(arguments: argparse.Namespace) -> SizeAnswer:
         raise Refusal("--at goes with a run.", "With --price there is no run.")
     profile = profile_of(arguments)
     config, symbol = profile.raw, VENUES[profile.venue].symbols.read(arguments.symbol)
+    _judge_symbol(symbol, profile.portfolio.quote_asset)
     price = _amount("--price", arguments.price)
     equity = _amount("--equity", arguments.equity or config["portfolio"]["cash"])
     atr = None if arguments.atr is None else _amount("--atr", arguments.atr) / 10**8
     return size_supposed(config, symbol, price, equity, atr)
+
+
+def _judge_symbol(symbol: str, quote: str) -> None:
+    """Refuse a symbol that is none, or that the cash of the profile cannot pay."""
+    if SYMBOL.fullmatch(symbol) is None or symbol == quote:
+        shown = plain_text(symbol, SHOWN_MAX)
+        raise Refusal(f"{shown!r} is not a symbol.", "Name one, such as BTCUSDT or BTC/USDT.")
+    if not symbol.endswith(quote):
+        raise Refusal(
+            f"{symbol} cannot be paid in {quote}.",
+            f"Name a symbol that ends with {quote}, or set portfolio.quote_asset.",
+        )
 
 
 def _amount(flag: str, text: str) -> int:

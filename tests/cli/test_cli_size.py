@@ -257,3 +257,14 @@ def test_run_of_other_code_is_named_as_such_where_this_code_disagrees(is_other_c
 
     assert ("made by other code" in str(raised.value)) is is_other_code
     assert "risk did not send it" in str(raised.value)
+
+
+@pytest.mark.parametrize("symbol", ["", "Ж", "USDT", "BTC-USDT", "BTCEUR"])
+def test_size_without_a_run_refuses_a_symbol_that_the_profile_cannot_buy(
+    symbol: str, tmp_path: Path
+) -> None:
+    """A mistyped symbol, or one of another quote asset, has no size, and the refusal says so."""
+    done = verb(tmp_path, "size", symbol, "--config", NORE, "--price", "100")
+
+    assert (done.code, done.out) == (2, "")
+    assert "Name " in done.err
