@@ -614,6 +614,43 @@ def test_trades_that_do_not_come_are_told_by_klines(trades: int, *, is_silent: b
 
 
 @pytest.mark.row("F108")
+@pytest.mark.parametrize(
+    ("has_traded", "skew_ms", "opened_ms", "is_silent"),
+    [
+        (True, 0, 0, False),  # The kline that begins with the last trade.
+        (True, 0, 1, True),
+        (False, 90_000, 60_000, False),  # By the venue's clock: before the connection.
+        (False, 90_000, 120_000, True),
+        (False, -90_000, -120_000, False),
+        (False, -90_000, -60_000, True),
+    ],
+)
+def test_only_klines_that_begin_after_all_that_was_heard_tell_of_trades(
+    has_traded: bool, skew_ms: int, opened_ms: int, *, is_silent: bool
+) -> None:
+    """A kline tells of missing trades if it opens, by the venue's clock, after the last one."""
+    market = Market(["AUSDT"])
+    market.floor.feed.skew_ms = skew_ms
+    began_ms = market.floor.now_ms
+    if has_traded:
+        market.trade("AUSDT")
+
+    def say(second: int) -> None:
+        market.quote("AUSDT", bid_of(second))
+        market.diff("AUSDT", bid_of(second))
+
+    for _ in range(TRADE_SILENCE_MS // 1_000 + 2):
+        market.second(say)
+    ((_, done),) = market.questions.trades
+    opened = began_ms + opened_ms
+    candle = Candle(opened, opened + 59_999, "1", "1", "1", "1", "1", "1", 7, "1")
+    done(Answer(Job("", 2, lambda rest: None, done), value=[candle]))
+    market.second(say)
+
+    assert (market.kinds() == ["stream_silent"]) is is_silent
+
+
+@pytest.mark.row("F108")
 def test_klines_of_quiet_symbols_are_asked_for_by_turns() -> None:
     """A symbol that rightly does not trade keeps no other from being checked."""
     names = ["AUSDT", "BUSDT", "CUSDT"]
@@ -838,6 +875,40 @@ def test_silent_line_is_given_up_unless_the_venue_has_nothing_new() -> None:
 
     assert market.floor.readers[1].is_aborted
     assert market.questions.rules == 2
+
+
+@pytest.mark.row("F108")
+def test_books_asked_for_on_a_silent_line_are_those_heard_last() -> None:
+    """Of many symbols, those that brought data last would show first that the line is dead."""
+    names = [f"{letter}USDT" for letter in "ABCDEFG"]
+    market = Market(names)
+    for name in names:
+        market.quote(name, "99.5")
+    market.second()
+    for name in names[1:6]:
+        market.quote(name, "99.6")
+    while not market.questions.quiet:
+        market.second()
+
+    ((asked, _),) = market.questions.quiet
+    assert sorted(asked) == names[1:6]
+
+
+@pytest.mark.row("F108", "F116")
+def test_data_that_are_late_from_the_first_trade_on_are_as_old_as_they_are_late() -> None:
+    """The exchange's clock is known, so that no late start passes for a line's usual delay."""
+    market = Market(["AUSDT"])
+    market.late_ms = 7_000
+
+    def say(second: int) -> None:
+        market.quote("AUSDT", bid_of(second))
+        market.trade("AUSDT")
+
+    for _ in range(2):
+        market.second(say)
+
+    assert market.kinds() == ["data_late"]
+    assert market.floor.all.shards[0].line.late_ms == 7_000
 
 
 @pytest.mark.row("F108", "F116")
