@@ -753,12 +753,15 @@ def test_older_updates_between_others_lose_no_book() -> None:
     depth.on_snapshot(BOOK, 0)
     changes = [depth.on_diff(Diff("X", 1, 1, [], []), second * 1_000) for second in range(20)]
     assert depth.written_resync() is None
+    resyncs = []
     for second in range(20, 40):
         for last in (second, second - 1):
             changes.append(depth.on_diff(Diff("X", 5, last, [], []), second * 1_000))
+        resyncs.append(depth.written_resync())  # Older updates are judged from then on.
 
     assert set(changes) == {NOTHING}
-    assert depth.written_resync() is not None
+    assert resyncs[0] is not None
+    assert set(resyncs[1:]) == {None}
 
 
 # --- the check of the book ----------------------------------------------------------------------

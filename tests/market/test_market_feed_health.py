@@ -204,7 +204,10 @@ def test_silence_is_twice_the_age_of_a_stale_tick(age: int, silent: bool) -> Non
 @pytest.mark.row("F104", "N-53")
 @pytest.mark.parametrize(
     ("failed", "answered", "code"),
-    [(2, 7, ""), (2, 8, ""), (3, 9, "EXCHANGE_ERROR_RATE"), (3, 12, ""), (9, 0, "")],
+    [
+        *[(2, 7, ""), (2, 8, ""), (3, 12, ""), (9, 0, "")],
+        *[(3, 7, "EXCHANGE_ERROR_RATE"), (3, 9, "EXCHANGE_ERROR_RATE")],
+    ],
 )
 def test_error_rate_needs_samples_and_more_than_its_share(
     failed: int, answered: int, code: str
@@ -217,6 +220,31 @@ def test_error_rate_needs_samples_and_more_than_its_share(
         link.on_sample(number, ok=number >= failed)
 
     assert reason_of(link, failed + answered) == code
+
+
+@pytest.mark.parametrize(("is_throttled", "code"), [(False, "EXCHANGE_ERROR_RATE"), (True, "")])
+def test_wish_for_silence_is_no_failed_measurement(*, is_throttled: bool, code: str) -> None:
+    """A venue that asks for fewer requests is obeyed; it has not failed."""
+    link, line = one_line(link_limits())
+    line.on_connected(0)
+    for number in range(12):
+        line.on_data(number)
+        link.on_sample(number, ok=False, is_throttled=is_throttled)
+
+    assert reason_of(link, 12) == code
+
+
+def test_reconnects_of_a_line_that_has_ended_still_count() -> None:
+    """The number of reconnects of a night never falls, whatever becomes of its shards."""
+    link, line = one_line(link_limits())
+    other = link.new_line(0)
+    for each in (line, other, other):
+        each.on_connected(0)
+        each.on_lost(1)
+
+    link.end_line(other)
+
+    assert link.reconnects == 3
 
 
 def test_failures_while_everything_is_out_of_reach_are_no_error_rate() -> None:
