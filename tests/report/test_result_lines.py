@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from decimal import Decimal
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from minibot.accounting.performance import Performance
+from minibot.engine.recorded_run import Recorded
 from minibot.events.model import Fill, Gap, Incident, RunOpening
 from minibot.events.unit_sizes import HOUR_MS
 from minibot.market.notices import BARS_MISSING
 from minibot.report.html import page
 from minibot.report.night import Night
-from minibot.report.night_hours import HOURS_HEAD, hour_rows
+from minibot.report.night_hours import HOURS_HEAD, HourTally, hour_rows
+from minibot.report.outages import outages_of
+from minibot.report.recount import Recount
 from minibot.report.result_lines import CostTally, ResultLines, result_lines, slippage_of
+from tests.report.made_run import made_run, read_fixture
 from tests.report.nights import opened, with_stop
 from tests.runs import ShortRun, raw_events
 
@@ -127,6 +134,65 @@ def test_hours_of_a_night_add_up_to_its_result_and_costs(short_run: ShortRun, ni
     assert sum(row.refused for row in rows) == night.count.block_reasons.total()
 
 
+def test_hours_of_a_long_run_are_those_counted_by_hand(tmp_path: Path) -> None:
+    """Each fill, trade, refusal and incident stands in its own hour; equity is the hour's last.
+
+    An hour in which risk refused and no market data came is an hour of the run.
+    """
+    data = read_fixture()
+    refusal = {"symbol": "BTCUSDT", "action": "BLOCK", "reason_code": "bucket_limit", "checks": []}
+    data["minutes"].append(800)
+    for prices in data["prices"].values():
+        prices.append(None)
+    data["events"].append(
+        {"queue": "risk_actions", "type": "risk_action", "minute": 800, "payload": refusal}
+    )
+    count = Recount(Recorded.open(made_run(tmp_path / "var", data)))
+
+    rows = hour_rows(count, count.incidents)
+
+    assert [row.from_ts for row in rows] == [data["from_ts"] + n * HOUR_MS for n in range(14)]
+    assert [row.fills for row in rows] == [3, 2, 0, 0, 0, 1, 1, 1, *[0] * 6]
+    assert [row.trades for row in rows] == [0, 1, 0, 0, 0, 0, 0, 1, *[0] * 6]
+    assert [row.refused for row in rows] == [*[0] * 13, 1]
+    assert [row.incidents for row in rows] == [*[0] * 2, 1, *[0] * 5, 1, *[0] * 5]
+    assert [Decimal(row.equity).scaleb(-8) for row in rows] == equity_by_hour(data, 14)
+    shown = dict(zip(HOURS_HEAD, rows[6].cells(), strict=True))
+    assert shown["hour, UTC"] == "04:00"
+    assert (shown["slippage"], shown["fees"]) == ("-0.10", "-1.00")
+    assert shown["result"] == f"{Decimal(rows[6].equity - rows[5].equity).scaleb(-8):+,.2f}"
+
+
+def equity_by_hour(data: dict[str, Any], hours: int) -> list[Decimal]:
+    """Return equity at each hour's end, from the data alone: cash, and what is held at its mid."""
+    cash, held, mids, found = Decimal(data["cash"]), Counter[str](), dict[str, Decimal](), []
+    for hour in range(hours):
+        for at, minute in enumerate(data["minutes"]):
+            if minute // 60 != hour:
+                continue
+            for each in data["events"]:
+                if each["minute"] == minute and each["type"] == "fill":
+                    made = each["payload"]
+                    sign = 1 if made["side"] == "BUY" else -1
+                    qty, price = Decimal(made["qty"]), Decimal(made["price"])
+                    cash -= sign * qty * price + Decimal(made["fee"])
+                    held[made["symbol"]] += sign * qty  # type: ignore[assignment]
+            mids |= {name: Decimal(each[at]) for name, each in data["prices"].items() if each[at]}
+        found.append(cash + sum((qty * mids[name] for name, qty in held.items()), Decimal(0)))
+    return found
+
+
+def test_equity_that_stands_for_hours_is_that_of_each_of_them() -> None:
+    """Looks of one equity count in every hour that had one; a carried position's mark in all."""
+    tally = HourTally()
+
+    tally.add_equity((1, HOUR_MS, 3 * HOUR_MS), 5)
+    tally.add_equity((3 * HOUR_MS + 1,), 6)
+    tally.shift(10)
+
+    assert tally.equity == {0: 15, 1: 15, 3: 16}
+
+
 def test_hours_show_an_outage_in_each_hour_that_it_took(night: Night) -> None:
     """An outage over a full hour is split at it."""
     hour = night.count.market.last_ts // HOUR_MS
@@ -138,6 +204,24 @@ def test_hours_show_an_outage_in_each_hour_that_it_took(night: Night) -> None:
 
     assert rows[begin - HOUR_MS].outage_ms == 60_000
     assert rows[begin].outage_ms == 30_000
+
+
+def test_outages_that_overlap_or_touch_are_one() -> None:
+    """A gap within another one ends no outage; each outage names every symbol that it took."""
+    gaps = [
+        Gap("AUSDT", "trade", 0, 100, "first"),
+        Gap("BUSDT", "trade", 10, 50, "within"),
+        Gap("CUSDT", "quote", 100, 120, "touches"),
+        Gap("AUSDT", "trade", 121, 130, "later"),
+    ]
+
+    found = outages_of(reversed(gaps))
+
+    assert [(each.from_ts, each.to_ts, each.why) for each in found] == [
+        (0, 120, "first"),
+        (121, 130, "later"),
+    ]
+    assert [sorted(each.symbols) for each in found] == [["AUSDT", "BUSDT", "CUSDT"], ["AUSDT"]]
 
 
 def test_hours_count_the_incidents_that_the_page_lists(night: Night) -> None:
