@@ -316,16 +316,17 @@ def test_request_that_fails_by_itself_is_raised_in_the_loop_and_ends_no_thread()
 @pytest.mark.row("C-101", "B-54")
 def test_waits_of_the_breaker_grow_and_one_request_decides() -> None:
     """The breaker's waits grow, one request decides, and a success resets it."""
-    breaker = Breaker(Backoff(7, 1_000, 60_000))
-    ends = []
+    backoff, same = Backoff(7, 1_000, 60_000), Backoff(7, 1_000, 60_000)
+    breaker = Breaker(backoff)
+    waits = []
     now = 0
     for _ in range(FAILURES_TO_OPEN):
         breaker.on_sent()
         breaker.on_answer(now, ok=False)
     for _ in range(5):
         assert breaker.state == OPEN
-        now += breaker.wait_ms(now)
-        ends.append(now)
+        waits.append(breaker.wait_ms(now))
+        now += waits[-1]
         breaker.on_sent()
         assert breaker.state == HALF_OPEN
         # Those that wait are woken by the outcome, so they need not look each millisecond.
@@ -334,5 +335,5 @@ def test_waits_of_the_breaker_grow_and_one_request_decides() -> None:
     breaker.on_answer(now, ok=True)
 
     assert breaker.wait_ms(now) == 0
-    assert sorted(ends) == ends
-    assert breaker.failures == 0
+    assert waits == [same.next().wait_ms for _ in waits]
+    assert (breaker.failures, backoff.next().ceiling_ms) == (0, 1_000)

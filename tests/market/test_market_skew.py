@@ -104,6 +104,17 @@ def test_first_measurement_that_is_made_better_is_no_drift() -> None:
         skew.take(-MAX_MS - 1)
 
 
+def test_quicker_answer_counts_also_where_it_may_be_right_about_no_change() -> None:
+    """A slow answer around the believed skew changes nothing; a better one is taken."""
+    skew = ClockSkew(MAX_MS)
+    skew.take(100, unsure_ms=90)
+
+    skew.take(130, unsure_ms=90)
+    assert (skew.ms, skew.unsure_ms) == (100, 90)
+    skew.take(130, unsure_ms=40)
+    assert (skew.ms, skew.unsure_ms) == (130, 40)
+
+
 def test_answer_that_may_be_right_about_no_change_confirms_no_jump() -> None:
     """A slow answer around the believed skew denies a jump that was measured before."""
     skew = ClockSkew(MAX_MS)
