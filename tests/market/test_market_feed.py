@@ -820,6 +820,24 @@ def test_book_that_disagrees_with_quotes_again_and_again_is_thrown_away() -> Non
     assert depth.wants_snapshot(20)
 
 
+def test_book_behind_one_that_was_thrown_away_is_judged_afresh() -> None:
+    """Disagreements of the book before do not count: a single one loses no new book."""
+    depth = SymbolDepth("BTCUSDT", 20, BookKeeper())
+    depth.on_snapshot(BOOK, 0)
+    for number in range(11, 12 + MISMATCHES_MAX):
+        depth.on_diff(Diff("X", number, number, [], []), number)
+        depth.on_quote(best(number, "98.0"), number)
+    assert not depth.is_valid
+
+    last = 12 + MISMATCHES_MAX
+    depth.on_snapshot(BOOK._replace(last_update_id=last), 30)
+    depth.on_diff(Diff("X", last + 1, last + 1, [], []), 31)
+    for number in (last + 1, last + 2):
+        depth.on_quote(best(number, "98.0"), 32)
+
+    assert (depth.is_valid, depth.check.in_row) == (True, 1)
+
+
 # --- start, restart -----------------------------------------------------------------------------
 
 

@@ -281,6 +281,17 @@ def test_flapping_connection_ends_the_run() -> None:
     assert reason_of(link, 30) == "EXCHANGE_ERROR_RATE"
 
 
+@pytest.mark.row("F104")
+def test_attempts_that_never_connected_are_no_lost_connections() -> None:
+    """A venue out of reach for a while is an outage, which has a longer limit."""
+    link, line = one_line(link_limits(reconnects_max=30))
+    for now in range(40):
+        line.on_attempt(now)
+        line.on_lost(now)
+
+    assert reason_of(link, 40) == ""
+
+
 @pytest.mark.row("F109", "F114")
 def test_one_invalid_frame_too_many_ends_the_run() -> None:
     """The limit of invalid frames passes, one more within the window ends the run."""

@@ -11,6 +11,7 @@ from uuid import UUID
 from minibot.events.codec import Codec
 from minibot.events.model import PAYLOAD_CLASSES, Event, MarketTick, Payload, RunOpening
 from minibot.events.names import (
+    AI_ROLE,
     CONTROL,
     EXECUTION_ROLE,
     MARKET_ROLE,
@@ -35,10 +36,12 @@ WRITERS = {
     "risk_actions": RISK_ROLE,
     "signals": STRATEGY_ROLE,
     "incidents": MARKET_ROLE,
+    "health": AI_ROLE,
     CONTROL: WATCHDOG_ROLE,
     TICKS: MARKET_ROLE,
 }
 ORDER_IDS = ("order_id", "client_order_id")
+NOT_DERIVED = ("health", "incident", "instrument", "lock_symbol")
 # Above the numbers of events.
 ORDERS_FROM = 1 << 40
 
@@ -115,7 +118,7 @@ def _events(data: dict[str, Any], hashes: dict[str, str]) -> dict[str, list[Even
                 answer = each["payload"]
                 ids = {name: _order_id(answer[name]) for name in ORDER_IDS if name in answer}
                 payload = PAYLOAD_CLASSES[each["type"]].from_json(answer | ids)
-                is_derived = each["type"] not in ("incident", "instrument", "lock_symbol")
+                is_derived = each["type"] not in NOT_DERIVED
                 add(each["queue"], ts, payload, len(found[TICKS]) if is_derived else None)
     return found
 

@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from contextlib import closing
 from decimal import Decimal, getcontext
+from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from minibot.accounting.performance import Performance
 from minibot.accounting.run_counters import HealthCounters
 from minibot.engine.role_replay import Recorded
 from minibot.events.model import Fill, Health, RunOpening
+from minibot.kernel.queue import open_writer
 from minibot.report.recount import Recount, recount
+from tests.report.made_run import made_run, read_fixture
 from tests.runs import ShortRun, raw_events
 
 TOLERANCE = Decimal("1e-9")
@@ -233,3 +238,36 @@ def test_equity_curve_ends_at_the_equity_and_hides_no_fall(short_run: ShortRun) 
     assert points[-1].last == count.performance.equity
     assert max(point.drawdown for point in points) == count.performance.drawdown_max
     assert [point.ts for point in points] == sorted({point.ts for point in points})
+
+
+def test_isolation_of_the_ai_is_every_level_that_it_told(tmp_path: Path) -> None:
+    """A worker that came back in another sandbox is told, also where the last one was fine."""
+    data = read_fixture()
+    facts = {"role": "ai_role", "state": "READY", "uptime_s": 1, "turns": 1}
+    details = ("starting", "isolation advisory; model x", "isolation jail; model y")
+    for minute, detail in enumerate(details):
+        payload = {**facts, "detail": detail}
+        data["events"].append(
+            {"queue": "health", "type": "health", "minute": minute, "payload": payload}
+        )
+
+    count = Recount(Recorded.open(made_run(tmp_path / "var", data)))
+
+    assert count.ai_levels == {"advisory", "jail"}
+    assert count.ai_detail == "isolation jail; model y"
+
+
+def test_incident_that_a_killed_launcher_had_not_merged_is_counted(tmp_path: Path) -> None:
+    """Parts are the truth: a line that stands only in one counts, one in both counts once."""
+    run_dir = made_run(tmp_path / "var")
+    queues = run_dir / "queues"
+    recorded = Recorded.open(run_dir)
+    merged = [event for _, event in recorded.events("incidents")]
+    late = replace(merged[-1], id=f"f{merged[-1].id[1:]}", ts=merged[-1].ts + 1)
+    with closing(open_writer(queues, "incidents", "market_role")) as part:
+        part.append_json([recorded.codec.encode("incidents", each) for each in (*merged, late)])
+
+    count = Recount(Recorded.open(run_dir))
+
+    assert [ts for ts, _ in count.incidents] == [each.ts for each in (*merged, late)]
+    assert count.lines["incidents"] == len(merged)

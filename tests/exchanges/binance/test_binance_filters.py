@@ -128,11 +128,14 @@ def test_switches_for_market_orders_are_read_as_they_stand() -> None:
     """A minimum that exempts market orders does not apply to them; an unclear one does."""
     off = parse_instrument(info(PRICE, LOT, {**NOTIONAL, "applyMinToMarket": False}))
     unclear = parse_instrument(info(PRICE, LOT, {**NOTIONAL, "applyMinToMarket": "no"}))
+    without = {key: value for key, value in NOTIONAL.items() if key != "applyMinToMarket"}
+    silent = parse_instrument(info(PRICE, LOT, without))
     capped = parse_instrument(info(PRICE, LOT, {**NOTIONAL, "applyMaxToMarket": True}))
     old = parse_instrument(info(PRICE, LOT, {**MIN_NOTIONAL, "applyToMarket": False}))
 
     assert (off.notional_min, off.market_notional_min) == ("5.00000000", "0")
     assert unclear.market_notional_min == "5.00000000"
+    assert silent.market_notional_min == "5.00000000"
     assert capped.market_notional_max == "9000000.00000000"
     assert (old.notional_min, old.market_notional_min) == ("10.0", "0")
 
@@ -168,6 +171,19 @@ def test_filters_of_2021_give_the_same_kind_of_rules(shared_data: Path) -> None:
     assert (bitcoin.bid_percent_up, bitcoin.ask_percent_down) == ("5", "0.2")
     assert ether.qty_increment == "0.00010000"
     assert weight_limit(body) == 1200
+
+
+def test_weight_of_another_span_is_not_that_of_a_minute() -> None:
+    """Only the request weight of one minute is the budget's limit."""
+    minute = {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": 6}
+    others = [
+        {**minute, "intervalNum": 5, "limit": 25},
+        {**minute, "interval": "SECOND", "limit": 2},
+        {**minute, "rateLimitType": "ORDERS", "limit": 3},
+    ]
+
+    assert weight_limit({"rateLimits": [*others, minute]}) == 6
+    assert weight_limit({"rateLimits": others}) is None
 
 
 def test_both_notional_filters_the_higher_minimum_counts() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from minibot.events.unit_sizes import MINUTE_MS
 from minibot.exchanges.binance.limits import (
+    DAY_TICKERS,
     DEPTH,
     EXCHANGE_INFO,
     KLINES,
@@ -33,6 +35,17 @@ def test_depth_weight_changes_at_the_documented_sizes(limit: int, weight: int) -
     """Both sides of every step of the venue's table."""
     assert depth_weight(limit) == weight
     assert weight_of(DEPTH, {"limit": limit}) == weight
+
+
+@pytest.mark.parametrize(
+    ("names", "weight"), [(1, 2), (20, 2), (21, 40), (100, 40), (101, 80), (0, 80)]
+)
+def test_tickers_of_a_day_weigh_by_the_number_of_symbols(names: int, weight: int) -> None:
+    """A list of symbols weighs 2 up to twenty, 40 up to a hundred, and as all beyond that."""
+    listed = json.dumps([f"A{number}USDT" for number in range(names)])
+
+    assert weight_of(DAY_TICKERS, {"symbols": listed}) == weight
+    assert weight_of(DAY_TICKERS, {"symbol": "AUSDT"}) == 2
 
 
 def test_weights_of_the_other_requests() -> None:
@@ -116,6 +129,17 @@ def test_later_shorter_silence_does_not_end_a_ban() -> None:
 
     assert budget.wait_ms(60_000, 1) == 60_000
     assert budget.wait_ms(120_000, 1) == 0
+
+
+def test_requests_under_way_at_the_turn_of_a_minute_count_in_the_next_one() -> None:
+    """The venue may count a request when it arrives, so it has a place in both minutes."""
+    budget = WeightBudget(50, limit_per_minute=100)
+    budget.begin(MINUTE_MS - 1, 40)
+
+    assert budget.left(MINUTE_MS) == 10
+    budget.answered(MINUTE_MS + 1, 40, used=40)
+    assert budget.left(MINUTE_MS + 1) == 10
+    assert budget.left(2 * MINUTE_MS) == 50
 
 
 def test_minutes_are_counted_apart() -> None:
