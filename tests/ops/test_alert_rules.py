@@ -480,16 +480,21 @@ def test_run_above_its_sharpe_threshold_is_not_told(rules: StatusRules) -> None:
 
 
 @pytest.mark.row("C-113")
-@pytest.mark.parametrize(("most", "told_of"), [("0.65", 1), ("1", 0)])
+@pytest.mark.parametrize(
+    ("most", "pause", "told_of"), [("0.65", 1, 1), ("1", 1, 0), ("0.65", 2, 0)]
+)
 def test_positions_that_move_as_one_are_told(
-    rules: StatusRules, tmp_path: Path, most: str, told_of: int
+    rules: StatusRules, tmp_path: Path, most: str, pause: int, told_of: int
 ) -> None:
-    """Two pairs that rise and fall together by more than the threshold are one bet."""
+    """Two pairs that rise and fall together by more than the threshold are one bet.
+
+    Only minutes in a row have returns: marks of every second minute tell nothing.
+    """
     told: list[Alert] = []
     one = made(tmp_path, correlation_max=most)
     for minute in range(40):
         now = status()
-        now["market"]["market_ms"] = NOW + minute * 60_000
+        now["market"]["market_ms"] = NOW + pause * minute * 60_000
         price = 100 + minute % 7
         for symbol, mark in (("AAA", price), ("BBB", 2 * price), ("CCC", 100 + minute % 3)):
             now["market"]["symbols"][symbol] = {"entry": "1", "mark": f"{mark}.00000000"}

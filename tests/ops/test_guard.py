@@ -93,6 +93,19 @@ def test_page_may_be_silent_once_its_run_drains_and_not_while_it_closes_position
     assert begun == ([] if is_end else [(HEARD, True)])
 
 
+def test_figures_that_stand_while_positions_are_closed_end_their_alarms() -> None:
+    """A run that closes its positions is watched for its status alone, so it is well again."""
+    watch = Watch(30.0)
+    list(watch.look(progress(1), 0.0))
+    list(watch.look(progress(1, heard=2), 29.9))
+    list(watch.look(progress(1, heard=3), 30.0))
+    assert set(watch.alarms) == {DATA, DECISIONS, SEQUENCE}
+
+    list(watch.look(replace(progress(1, heard=4), is_running=False), 31.0))
+
+    assert watch.alarms == {}
+
+
 class Told:
     """Source that tells what a test gives it."""
 
@@ -129,6 +142,47 @@ def test_monitor_is_asked_of_a_silent_page_only_once_the_end_was_heard(
         guard.look(20.0)
 
         assert (guard._pinging is not first) == is_pinged
+    outbox.close()
+
+
+@pytest.mark.parametrize(("kind", "is_well"), [("END", True), ("STOP", False)])
+def test_run_that_stopped_is_not_well(tmp_path: Path, kind: str, *, is_well: bool) -> None:
+    """The monitor hears no more of a run that a STOP ended, so that it alarms as well."""
+    outbox = Outbox(tmp_path, GUARD_OUTBOX)
+    source = Told(progress(1))
+    guard = Guard(source, Delivery(outbox, [], 20), 30.0)
+    guard.look(0.0)
+    assert guard.is_well
+
+    source.progress = replace(ENDED, ended={"kind": kind})
+    guard.look(1.0)
+
+    assert guard.is_well is is_well
+    outbox.close()
+
+
+@pytest.mark.parametrize(
+    ("status", "is_told"), [(200, False), (299, False), (300, True), (404, True)]
+)
+def test_monitor_that_answers_otherwise_is_told(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    status: int,
+    *,
+    is_told: bool,
+) -> None:
+    """A wrong address of the monitor answers too; only a 2xx says that it has heard."""
+    monkeypatch.setattr(night_guard, "get", lambda *_, **__: (status, b""))
+    outbox = Outbox(tmp_path, GUARD_OUTBOX)
+    guard = Guard(Told(progress(1)), Delivery(outbox, [], 20), 30.0, "http://monitor", 10.0)
+
+    guard.look(0.0)
+    assert guard._pinging is not None
+    guard._pinging.join(DEADLINE_S)
+
+    told = capsys.readouterr().err
+    assert (f"the monitor was not reached: it answers {status}" in told) is is_told
     outbox.close()
 
 

@@ -41,7 +41,7 @@ WRITERS = {
     TICKS: MARKET_ROLE,
 }
 ORDER_IDS = ("order_id", "client_order_id")
-NOT_DERIVED = ("health", "incident", "instrument", "lock_symbol")
+NOT_DERIVED = ("gap", "health", "incident", "instrument", "lock_symbol")
 # Above the numbers of events.
 ORDERS_FROM = 1 << 40
 

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from minibot.accounting.performance import Performance
 from minibot.accounting.run_counters import HealthCounters
 from minibot.engine.role_replay import Recorded
-from minibot.events.model import Fill, Health, RunOpening
+from minibot.events.model import Event, Fill, Health, RunOpening, StopJournal
 from minibot.kernel.queue import open_writer
 from minibot.report.recount import Recount, recount
 from tests.report.made_run import made_run, read_fixture
@@ -271,3 +271,43 @@ def test_incident_that_a_killed_launcher_had_not_merged_is_counted(tmp_path: Pat
 
     assert [ts for ts, _ in count.incidents] == [each.ts for each in (*merged, late)]
     assert count.lines["incidents"] == len(merged)
+
+
+def test_every_gap_of_several_in_a_row_is_counted(tmp_path: Path) -> None:
+    """A lost connection writes the gaps of all its symbols at once; each is part of an outage."""
+    data = read_fixture()
+    begin = data["from_ts"]
+    for number, symbol in enumerate(("BTCUSDT", "ETHUSDT", "DOGEUSDT")):
+        gap = {"symbol": symbol, "stream": "trade", "why": "lost"}
+        gap |= {"from_ts": begin, "to_ts": begin + 1000 * number}
+        data["events"].append({"queue": "market_ticks", "type": "gap", "minute": 1, "payload": gap})
+
+    count = Recount(Recorded.open(made_run(tmp_path / "var", data)))
+
+    assert [gap.to_ts - begin for gap in count.gaps] == [0, 1000, 2000]
+
+
+@pytest.mark.parametrize("first", ["market_role", "risk_role"])
+def test_stops_that_no_launcher_merged_are_in_the_order_of_their_time(
+    tmp_path: Path, first: str
+) -> None:
+    """The first STOP of a night is its cause, whichever role raised it."""
+    run_dir = made_run(tmp_path / "var")
+    recorded = Recorded.open(run_dir)
+    manifest = recorded.manifest
+    for number, role in enumerate(("market_role", "risk_role"), 1):
+        stop = StopJournal(role, "INVARIANT_BROKEN", "x", "STOP", ())
+        event = Event(
+            manifest.clock_origin_ms + (1 if role == first else 2),
+            f"0000000{number}-0000-4000-8000-000000000000",
+            role,
+            manifest.run_id,
+            manifest.processes[role].cmdline_hash,
+            stop,
+        )
+        with closing(open_writer(run_dir / "queues", "stop_journal", role)) as part:
+            part.append_json([recorded.codec.encode("stop_journal", event)])
+
+    count = Recount(Recorded.open(run_dir))
+
+    assert [stop.component == first for _, stop in count.stops] == [True, False]
