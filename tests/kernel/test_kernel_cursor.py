@@ -141,6 +141,21 @@ def test_cursor_never_goes_back(var_dir: Path) -> None:
     assert cursor(var_dir).load() == LATER
 
 
+def test_cursor_that_was_loaded_is_what_the_next_one_is_held_against(var_dir: Path) -> None:
+    """A process that has loaded its place neither goes back nor overwrites another's."""
+    cursor(var_dir).save(AT)
+    behind, overtaken = cursor(var_dir), cursor(var_dir)
+    assert behind.load() == overtaken.load() == AT
+
+    with pytest.raises(IntegrityError) as caught:
+        behind.save(AT._replace(seq=AT.seq - 1))
+    assert caught.value.reason_code == "CURSOR_REGRESSED"
+    cursor(var_dir).save(LATER)
+    with pytest.raises(IntegrityError) as caught:
+        overtaken.save(LATER)
+    assert caught.value.reason_code == "ATOMICITY_VIOLATION"
+
+
 def test_cursor_deleted_under_its_reader_is_written_again(var_dir: Path) -> None:
     """A deleted cursor is written again, because the queues are the truth."""
     ours = cursor(var_dir)

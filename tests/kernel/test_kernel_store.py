@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
 from hashlib import sha256
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -12,6 +14,8 @@ from minibot.kernel.codes import IO_ENOSPC
 from minibot.kernel.errors import IntegrityError, RunStop
 from minibot.kernel.store import Content, Store, content_of
 from tests.kernel.kernel_support import Crash, FaultFiles, change, failing
+from tools.crash_sim.disk import ROOT, SimFiles
+from tools.crash_sim.images import PROCESS, RULES, images
 
 PIECES = (b"a" * 1000, b"b" * 1000, b"c" * 10)
 WHOLE = content_of(b"".join(PIECES))
@@ -67,6 +71,25 @@ def test_crash_at_any_call_leaves_no_content_or_the_whole_and_the_next_writer_go
         assert [path.name for path in folder.iterdir()] == [WHOLE.sha256]
         crashes += 1
     assert crashes > 6
+
+
+@pytest.mark.parametrize("rules", RULES)
+def test_settled_content_survives_a_power_loss_whole(rules: str) -> None:
+    """Once a list may name it, no power loss takes a content's bytes or its name."""
+    files = SimFiles(page_bytes=512, is_ordered=rules != "posix")
+    store = Store(Path(ROOT) / "content", files=files)
+    store.put(PIECES)
+    store.settle()
+    path = os.path.join(ROOT, "content", WHOLE.sha256)
+
+    left = [
+        image.read(path) if path in dict(image.entries) else None
+        for choice, image in images(files, rules, Random(1), 200)
+        if choice != PROCESS
+    ]
+
+    assert left
+    assert set(left) == {b"".join(PIECES)}
 
 
 def test_full_disk_leaves_nothing_and_says_so(tmp_path: Path) -> None:

@@ -217,6 +217,27 @@ def test_nothing_is_taken_for_a_change_before_the_outbox_is_open(tmp_path: Path)
     assert kinds(rules, status(account="ACTIVE")) == [("account", WARNING)]
 
 
+@pytest.mark.parametrize(("free_mb", "is_told"), [(1999, True), (2000, False)])
+def test_disk_is_told_at_twice_the_room_at_which_the_run_stops(
+    rules: StatusRules,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    free_mb: int,
+    *,
+    is_told: bool,
+) -> None:
+    """The alert says how much is free, and below how much the run stops."""
+    raw = load_config("config/nore-demo.v1.json").raw
+    raw = {**raw, "watchdog": {**raw["watchdog"], "disk_free_min_mb": 1000}}
+    usage = SimpleNamespace(free=free_mb * 1024 * 1024)
+    monkeypatch.setattr(status_rules.psutil, "disk_usage", lambda path: usage)
+
+    told = [*StatusRules(made_manifest(RUN, raw, {}, NOW), Var(tmp_path)).look(status())]
+
+    assert [each.kind for each in told] == ["disk"] * is_told
+    assert all("1999 MB free" in each.text and "below 1000 MB" in each.text for each in told)
+
+
 def test_limit_that_is_used_up_is_told_and_a_halt_of_the_operator_is_not_loud(
     rules: StatusRules,
 ) -> None:
@@ -498,6 +519,8 @@ def test_positions_that_move_as_one_are_told(
         price = 100 + minute % 7
         for symbol, mark in (("AAA", price), ("BBB", 2 * price), ("CCC", 100 + minute % 3)):
             now["market"]["symbols"][symbol] = {"entry": "1", "mark": f"{mark}.00000000"}
+        # Watched, but not held.
+        now["market"]["symbols"]["DDD"] = {"entry": None, "mark": f"{3 * price}.00000000"}
         told += one.look(now)
 
     pairs = [(each.kind, each.level) for each in told]

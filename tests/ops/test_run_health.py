@@ -4,18 +4,34 @@ from __future__ import annotations
 
 import shutil
 import socket
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from minibot.engine.recorded_run import Recorded
+from minibot.events.model import Event, Incident
+from minibot.kernel.queue import open_writer
+from minibot.ops import run_health
 from minibot.ops.operator import NOT_RUNNING
 from minibot.ops.process import page_of
-from minibot.ops.run_health import FLAGGED, HEALTHY, UNHEALTHY, exit_code
+from minibot.ops.run_health import (
+    FLAGGED,
+    HEALTHY,
+    UNHEALTHY,
+    exit_code,
+    last_incident,
+    needs,
+    refused_last,
+)
 from minibot.ops.web.access import token_of
 from minibot.ops.web.http_server import listening_on
+from minibot.runtime.configuration.config import load_config
 from minibot.runtime.configuration.config_sections import Page
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
+from tests.manifests import made_manifest
+from tests.report.made_run import made_run
 from tests.runs import ShortRun
 
 TOKEN = b"0123456789_abcdefghijklmnopqrstuvwxyz-ABCDE"
@@ -50,6 +66,59 @@ def test_exit_code_is_the_gravest_and_silence_is_no_health(
 ) -> None:
     """A flag first, then a missing run, then heartbeats that are old or never came."""
     assert exit_code(run_id, flag, roles, max_age_s) == code
+
+
+@pytest.mark.parametrize(("required", "counts"), [(False, False), (True, True)])
+def test_ai_counts_for_the_health_of_a_run_that_needs_it(*, required: bool, counts: bool) -> None:
+    """A night goes on without an AI that it does not require; every other role counts."""
+    raw = load_config("config/nore-demo.v1.json").raw
+    manifest = made_manifest("R", {**raw, "ai": {**raw["ai"], "required": required}}, {}, 0)
+
+    assert needs(manifest, "ai_role") is counts
+    assert needs(manifest, "risk_role")
+
+
+@pytest.mark.parametrize(
+    ("kinds", "detail"),
+    [(["REFUSED", "STOP"], None), (["STOP", "REFUSED"], "1"), (["REFUSED", "REFUSED"], "1")],
+)
+def test_refused_start_is_told_until_something_follows_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kinds: list[str], detail: str | None
+) -> None:
+    """Only the last entry of the operators' journal tells of a start that was refused."""
+    stops = [
+        {"ts": number, "payload": {"kind": kind, "detail": str(number)}}
+        for number, kind in enumerate(kinds)
+    ]
+    monkeypatch.setattr(run_health, "read_stops", lambda root: stops)
+
+    told = refused_last(Var(tmp_path))
+
+    assert told == (None if detail is None else {"ts": 1, "detail": detail})
+
+
+@pytest.mark.parametrize("newer", ["market_role", "risk_role"])
+def test_last_incident_is_the_newest_of_all_roles(tmp_path: Path, newer: str) -> None:
+    """Roles write parts of their own; the one written last is told."""
+    run_dir = made_run(tmp_path / "var")
+    recorded = Recorded.open(run_dir)
+    manifest = recorded.manifest
+    for number, role in enumerate(("market_role", "risk_role"), 1):
+        event = Event(
+            manifest.clock_origin_ms + (role == newer),
+            f"0000000{number}-0000-4000-8000-000000000000",
+            role,
+            manifest.run_id,
+            manifest.processes[role].cmdline_hash,
+            Incident(role, "x", "y"),
+        )
+        with closing(open_writer(run_dir / "queues", "incidents", role)) as part:
+            part.append_json([recorded.codec.encode("incidents", event)])
+
+    told = last_incident(run_dir)
+
+    assert told is not None
+    assert told["component"] == newer
 
 
 def test_page_whose_token_cannot_be_read_is_a_warning_and_no_end_of_ops(

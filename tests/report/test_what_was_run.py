@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from minibot.engine.recorded_run import Recorded
+from minibot.events.unit_sizes import DAY_MS
 from minibot.kernel.files import write_hashed
 from minibot.replay.diff import recorded_side, span_of
 from minibot.report import night_sum as night_sums
 from minibot.report.choices import OVERLAYS, changed_keys, changed_words, differing
+from minibot.report.closed_trades import DAY, ClosedTrade, TradeSum, group_of, sums_by
 from minibot.report.figures import change
 from minibot.report.night_sum import night_sum, sum_lines
 from minibot.report.records import FACTS_FILE, RunRecord, facts_of, read_record
@@ -202,3 +204,26 @@ def test_facts_of_another_root_are_none(short_run: ShortRun) -> None:
 
     assert facts_of(record) is not None
     assert facts_of(replace(record, seal={"root": "0" * 64})) is None
+
+
+def test_sum_of_trades_counts_gains_alone_as_won_and_adds_up_in_parts() -> None:
+    """A trade that came out even is not won; two sums together are the sum of all trades."""
+    made = [
+        ClosedTrade("AUSDT", DAY_MS - 1, closed_ts, fees, net, "e", "x")
+        for closed_ts, fees, net in (
+            (DAY_MS - 1, "0.1", "2"),
+            (DAY_MS, "0.2", "0"),
+            (DAY_MS, "0.3", "-0.5"),
+            (DAY_MS, "0.4", "0.00000001"),
+        )
+    ]
+    by_day = sums_by(made, group_of(DAY))
+    whole = TradeSum()
+    for each in by_day.values():
+        whole.merge(each)
+
+    assert {name: (each.trades, each.won) for name, each in by_day.items()} == {
+        "1970-01-01": (1, 1),
+        "1970-01-02": (3, 1),
+    }
+    assert whole.to_json() == {"trades": 4, "won": 2, "fees": "1.0", "result": "1.50000001"}
