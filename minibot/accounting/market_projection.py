@@ -13,7 +13,15 @@ from itertools import groupby
 from typing import Final
 
 from minibot.accounting.performance import Look, Performance
-from minibot.events.model import Event, Fill, JsonObject, MarketTick, Payload, PriceMark
+from minibot.events.model import (
+    Event,
+    Fill,
+    JsonObject,
+    MarketTick,
+    Payload,
+    PriceMark,
+    Universe,
+)
 
 NextFill = Callable[[], Event | None]
 """Gives the next recorded fill, in the order of their queue; None while there is none."""
@@ -48,6 +56,7 @@ class MarketProjection:
         first_ts: When the first market event was, Unix ms; 0 without any.
         last_ts: When the last one was.
         price_ts: When the last tick or price mark was, 0 before the first.
+        traded: The symbols that the last universe trades; None before the first.
     """
 
     __slots__ = (
@@ -60,6 +69,7 @@ class MarketProjection:
         "performance",
         "price_ts",
         "seq",
+        "traded",
         "types",
     )
 
@@ -82,6 +92,7 @@ class MarketProjection:
         self.performance = performance
         self.types: Counter[str] = Counter()
         self.seq = self.first_ts = self.last_ts = self.price_ts = 0
+        self.traded: tuple[str, ...] | None = None
         self._next_fill = next_fill
         self._waiting: Event | None = None
         self._after_marks = after_marks
@@ -126,6 +137,10 @@ class MarketProjection:
         if not MARKS.isdisjoint(classes):
             newest_first = zip(reversed(times), reversed(payloads), strict=True)
             self.price_ts = next(ts for ts, payload in newest_first if type(payload) in MARKS)
+        if Universe in classes:
+            self.traded = next(
+                payload.traded for payload in reversed(payloads) if isinstance(payload, Universe)
+            )
         looks = self.performance.on_market(payloads)
         if self._after_marks is not None and classes.keys() <= MARKS:
             self._after_marks(times, payloads, looks)

@@ -82,6 +82,7 @@ class MetricsKeeper:
             "market_ms": market.last_ts or None,
             "price_ms": market.price_ts or None,
             "symbols": symbol_figures(market.performance),
+            "traded": None if market.traded is None else list(market.traded),
             "result": result_figures(market.performance),
         }
 

@@ -9,7 +9,16 @@ import pytest
 
 from minibot.accounting.market_projection import MarketProjection, by_tick
 from minibot.accounting.performance import Look, Performance
-from minibot.events.model import Beat, Event, Fill, MarketTick, Payload, PriceMark, RunOpening
+from minibot.events.model import (
+    Beat,
+    Event,
+    Fill,
+    MarketTick,
+    Payload,
+    PriceMark,
+    RunOpening,
+    Universe,
+)
 
 COIN, OTHER = "BTCUSDT", "ETHUSDT"
 
@@ -121,6 +130,24 @@ def test_age_of_prices_counts_from_the_last_price_and_no_beat(pieces: list[int])
     assert (market.price_ts, market.last_ts) == (10, 60_010)
     market.take(5, event(60_020, PriceMark(COIN, "130", "miniTicker", 50)))
     assert market.price_ts == 60_020
+
+
+@pytest.mark.parametrize("pieces", [[1] * 4, [4], [3, 1]])
+def test_traded_symbols_are_those_of_the_last_universe(pieces: list[int]) -> None:
+    """One that left is none of them, though its ticks were counted."""
+    both, one = (
+        Universe("dynamic", "USDT", names, (), (), (), {}, {}, 1)
+        for names in ((COIN, OTHER), (OTHER,))
+    )
+    events = [event(5, both), tick(10, "100"), event(20, both), event(20, one)]
+    market = MarketProjection(opened())
+    assert market.traded is None
+    done = 0
+    for count in pieces:
+        take_all(market, done + 1, events[done : done + count])
+        done += count
+
+    assert market.traded == (OTHER,)
 
 
 def first_of(events: list[Event]) -> Callable[[], Event | None]:

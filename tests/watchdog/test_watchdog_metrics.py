@@ -11,7 +11,7 @@ import pytest
 
 from minibot.engine.role_replay import Recorded
 from minibot.events.codec import Codec
-from minibot.events.model import Beat, Event
+from minibot.events.model import Beat, Event, Universe
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles
 from minibot.kernel import canonical
@@ -188,6 +188,23 @@ def test_live_figures_tell_the_time_of_the_last_price_through_an_outage(
     assert before["price_ms"] <= before["market_ms"]
     assert keeper.live["market_ms"] == before["market_ms"] + 60_000
     assert keeper.live["price_ms"] == before["price_ms"]
+
+
+def test_live_figures_tell_the_symbols_that_the_universe_trades(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
+    """None in a run without one; then those of the last."""
+    keeper = keeper_of(short_run, Var(tmp_path / "var"))
+    (tmp_path / "var" / "metrics").mkdir(parents=True)
+    keeper.finish()
+    without, market = keeper.live["traded"], keeper._figures.market
+    payload = Universe("dynamic", "USDT", ("ETHUSDT",), ("BTCUSDT",), (), (), {}, {}, 1)
+    universe = SimpleNamespace(ts=keeper.live["market_ms"], payload=payload)
+    market.take(market.seq + 1, cast(Event, universe))
+    keeper.finish()
+
+    assert without is None
+    assert keeper.live["traded"] == ["ETHUSDT"]
 
 
 def keeper_of(run: ShortRun, var: Var) -> MetricsKeeper:

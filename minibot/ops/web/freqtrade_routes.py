@@ -85,8 +85,9 @@ def _add_figures(routes: APIRouter, run: RunView) -> None:
 
     @routes.get("/whitelist")
     def whitelist() -> JsonObject:
-        """Return the symbols that may be traded."""
-        symbols = sorted(run.status()["market"].get("symbols") or run.manifest.symbols)
+        """Return the symbols that may be traded now; others may be held, or have been traded."""
+        traded = run.status()["market"].get("traded")
+        symbols = sorted(run.manifest.symbols if traded is None else traded)
         method = "universe" if run.config.get("universe") else "symbols"
         return {"whitelist": symbols, "length": len(symbols), "method": [method]}
 

@@ -132,6 +132,7 @@ def status_of(night: Night) -> JsonObject:
             "market_ms": count.market.last_ts or None,
             "price_ms": count.market.price_ts or None,
             "symbols": symbol_figures(performance),
+            "traded": None if count.market.traded is None else list(count.market.traded),
             "result": result_figures(performance),
         },
         "roles": {

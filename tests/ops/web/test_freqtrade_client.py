@@ -125,6 +125,26 @@ def test_open_position_is_listed_as_an_open_trade_with_its_stop(
         assert client.count() == {"current": 1, "max": client.count()["max"], "total_stake": 50.0}
 
 
+def test_whitelist_has_the_symbols_of_the_universe_now(
+    short_run: ShortRun, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """A symbol that was delisted keeps its figures and is traded no more; without one, the list."""
+    with served(short_run, tmp_path_factory.mktemp("universe")) as page:
+        client = FtRestClient(f"http://{page.host}", "freqtrader", page.token)
+        status = page.status()
+        symbols = status["market"]["symbols"]
+        symbols["GONEUSDT"] = symbols["BTCUSDT"]
+        status["market"]["traded"] = ["XRPUSDT", "BTCUSDT"]
+        page.server.take(status)
+        of_universe = client.whitelist()
+        status["market"]["traded"] = None
+        page.server.take(status)
+        of_profile = client.whitelist()
+
+    assert (of_universe["whitelist"], of_universe["length"]) == (["BTCUSDT", "XRPUSDT"], 2)
+    assert of_profile["whitelist"] == ["BTCUSDT"]
+
+
 def held(page: Served) -> None:
     """Show a status with one position."""
     status = page.status()
