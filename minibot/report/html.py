@@ -138,7 +138,7 @@ def _head(night: Night) -> str:
         badges.append((span, ""))
     shown = heading(
         night.run_id,
-        f"{manifest.profile}, {listed([strategy_of(manifest.config), *manifest.symbols])}",
+        f"{manifest.profile}, {listed([strategy_of(manifest.config), *night.symbols])}",
         badges,
     )
     others = night.stops[:STOPS_SHOWN] if len(night.stops) > 1 else []

@@ -98,8 +98,8 @@ def _verdict(night: Night) -> Iterator[ScreenLine]:
 
 def _run_words(night: Night) -> str:
     manifest, last = night.manifest, night.count.market.last_ts
-    named = listed(manifest.symbols[:SYMBOLS_NAMED])
-    if more := len(manifest.symbols) - SYMBOLS_NAMED:
+    named = listed(night.symbols[:SYMBOLS_NAMED])
+    if more := len(night.symbols) - SYMBOLS_NAMED:
         named += f" and {more} more" if more > 0 else ""
     kind = "simulated" if manifest.simulated else "live data"
     drill = f", drill {night.drill}" if night.drill else ""

@@ -139,6 +139,13 @@ class Night:
         return ""
 
     @property
+    def symbols(self) -> tuple[str, ...]:
+        """Its symbols: with a universe those that had prices, else those of the manifest."""
+        if self.manifest.config.get("universe") is None:
+            return self.manifest.symbols
+        return tuple(sorted(self.count.prices))
+
+    @property
     def has_no_history(self) -> bool:
         """True when its simulated market was played without a file of earlier bars."""
         embedded = self.manifest.config.get("embedded")

@@ -119,7 +119,7 @@ def source_of(night: Night) -> str:
 
 def _what_ran(night: Night) -> list[Row]:
     manifest, count = night.manifest, night.count
-    symbols = listed(manifest.symbols)
+    symbols = listed(night.symbols)
     if manifest.simulated:
         speed = f"{manifest.clock_speed} times as fast"
         history = "" if count.has_history else ", without bars from before its start"

@@ -69,7 +69,7 @@ def sealed(night: Night, **extra: Any) -> Night:
 def with_config(night: Night, section: str, **changes: Any) -> Night:
     """Return the night with other values in a section of its profile."""
     config = copy.deepcopy(night.manifest.config)
-    config[section] = (config[section] or {}) | changes
+    config[section] = (config.get(section) or {}) | changes
     manifest = replace(night.manifest, config=config)
     return replace(night, recorded=replace(night.recorded, manifest=manifest))
 

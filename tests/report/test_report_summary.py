@@ -13,6 +13,8 @@ import pytest
 
 from minibot.accounting.performance import Performance
 from minibot.events.model import Fill, Incident, RunOpening
+from minibot.report.html import page
+from minibot.report.morning_screen import morning_screen
 from minibot.report.night import Night
 from minibot.report.summary import Row, summary_json, summary_rows
 from tests.report.nights import opened, sealed, tally, with_config, with_incident, with_stop
@@ -213,6 +215,20 @@ def test_summary_as_json_has_the_figures_that_the_words_show(night: Night) -> No
     assert sum(nets) == pnl
     assert document["root"] == night.seal["root"]
     assert isinstance(summary_rows(night)[0], Row)
+
+
+def test_report_of_a_universe_names_the_symbols_that_it_followed(night: Night) -> None:
+    """The profile's list is where a live night looks first; the universe may have chosen others."""
+    manifest = replace(night.manifest, symbols=("LISTEDUSDT",))
+    listed_alone = replace(night, recorded=replace(night.recorded, manifest=manifest))
+    chosen = with_config(listed_alone, "universe", mode="dynamic")
+
+    assert row(listed_alone, "data").startswith("LISTEDUSDT, ")
+    assert row(chosen, "data").startswith("BTCUSDT, ")
+    screen = "\n".join(line.text for line in morning_screen(chosen))
+    for text in (row(chosen, "data"), screen, page(chosen)):
+        assert "LISTEDUSDT" not in text
+        assert "BTCUSDT" in text
 
 
 def test_summary_says_that_bars_from_before_the_start_are_missing_where_none_came(
