@@ -141,9 +141,9 @@ class Night:
     @property
     def symbols(self) -> tuple[str, ...]:
         """Its symbols: with a universe those that had prices, else those of the manifest."""
-        if self.manifest.config.get("universe") is None:
-            return self.manifest.symbols
-        return tuple(sorted(self.count.prices))
+        has_universe = self.manifest.config.get("universe") is not None
+        priced = tuple(sorted(self.count.prices)) if has_universe else ()
+        return priced or self.manifest.symbols
 
     @property
     def has_no_history(self) -> bool:
