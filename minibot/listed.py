@@ -35,6 +35,7 @@ LIST = "list.json"
 PREFIX = "minibot-code-"
 SCRIPT = "-c"
 CANNOT_RUN = 2
+REMEDY = "`minibot stage status` shows all that differs."
 
 is_on = False
 """Whether this process executes listed sources alone."""
@@ -184,7 +185,7 @@ def main() -> int:
         else:
             runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
     except NotListed as error:
-        return _refuse(str(error), "`minibot stage status` shows all that differs.")
+        return _refuse(str(error), REMEDY)
     return 0
 
 

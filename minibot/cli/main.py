@@ -325,6 +325,11 @@ def _system_refusal(error: OSError) -> str:
 
 def _bug_report(error: Exception) -> str:
     """Return one line about an unexpected error: what, where in minibot, what to do."""
+    # Imported here because only an unforeseen error needs it.
+    from minibot import listed
+
+    if isinstance(error, listed.NotListed):
+        return f"refused: {error}. {listed.REMEDY}"
     if isinstance(error, ValueError) and "null byte" in str(error):
         return "refused: a name holds a NUL, which no system takes. Give another."
     frames = traceback.extract_tb(error.__traceback__)

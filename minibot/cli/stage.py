@@ -11,7 +11,7 @@ from minibot.cli.support.output import show_lines
 from minibot.kernel.errors import Refusal
 from minibot.runtime.deployment import staging
 from minibot.runtime.deployment.bytecode import BytecodeCheck
-from minibot.runtime.deployment.deployed import libraries
+from minibot.runtime.deployment.deployed import ACCEPT, libraries
 from minibot.runtime.paths import PROJECT, Var, plain, resolve
 
 HELP = "stage, deploy and compare files: changes enter a working installation only this way"
@@ -95,6 +95,7 @@ def _status(_: argparse.Namespace) -> Answer:
     lines += [f"problem   {text}" for text in wrong]
     lines += ["a deployment was cut off: minibot stage apply brings it to its end"] * under_way
     lines += [f"different {text}" for text in different]
+    lines += [f"next: {ACCEPT}"] * bool(different)
     lines += [f"bytecode  {text}; remove the file" for text in bytecode]
     lines += [f"compiled  {path}  sha256 {digest}" for path, digest in built.items()]
     lines += ["the code is what staging/deployed.json lists"] * (not different and not under_way)

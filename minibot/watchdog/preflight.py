@@ -26,6 +26,7 @@ from minibot.runtime.backup import BackupFolder
 from minibot.runtime.clock import wall_ms
 from minibot.runtime.configuration.config import Config
 from minibot.runtime.deployment.bytecode import BytecodeCheck
+from minibot.runtime.deployment.deployed import ACCEPT
 from minibot.runtime.deployment.staging import compare
 from minibot.runtime.extras import ALERTS, ALERTS_REMEDY, WEB, WEB_REMEDY, missing_packages
 from minibot.runtime.interpreter import environ_of_read, python_argv
@@ -61,10 +62,7 @@ SYNC_BYTES = 400
 # A disk that takes longer than this for one small sync cannot keep up with a night's queues.
 SYNC_US_MAX = 500_000
 SET_UP = "Set up again: " + with_env("-m minibot doctor")
-CHANGED_CODE = (
-    "`minibot stage status` names every difference. Put the files back, or accept them with:"
-    ' minibot stage adopt --reason "..."'
-)
+CHANGED_CODE = f"`minibot stage status` names every difference. {ACCEPT}"
 RESTORE = "Take it back from the repository: git checkout -- requirements.lock"
 SET_CLOCK = "sudo timedatectl set-ntp true; on Windows: w32tm /resync"
 MOVE_NOTE = "Move that file to another place: what it knew of bans and attempts is forgotten."

@@ -158,6 +158,24 @@ def test_proof_refuses_a_source_that_is_not_the_listed_one(
     assert "stage status" in text
 
 
+@pytest.mark.row("N-23")
+def test_source_that_a_proof_imports_late_is_refused_with_a_next_step(
+    product: Path, short_run: ShortRun
+) -> None:
+    """A changed source is no error of minibot wherever it is imported; `stage` says what to do."""
+    with (product / "minibot/risk/limits.py").open("a") as file:
+        file.write("# An edit after the adoption.\n")
+
+    done = in_product(product, "-m", "minibot", "replay", str(short_run.run_dir))
+    status = in_product(product, "-m", "minibot", "stage", "status")
+
+    assert done.code == 2
+    assert "refused: minibot/risk/limits.py has changed" in done.err
+    assert "stage status" in done.err
+    assert status.code == 1
+    assert "minibot stage adopt" in status.out
+
+
 @pytest.mark.row("N-23", "F162")
 def test_proof_under_a_list_takes_no_module_that_is_put_before_a_listed_one(
     product: Path, tmp_path: Path, short_run: ShortRun

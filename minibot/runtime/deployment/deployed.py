@@ -28,6 +28,7 @@ COMPILED: Final = "build/compiled"
 CODE_FILES: Final = ("pyproject.toml", "requirements.lock", "requirements-dev.lock")
 CACHE: Final = "__pycache__"
 ADOPT: Final = 'Look at the tree, then run: minibot stage adopt --reason "first night"'
+ACCEPT: Final = 'Put the files back, or accept them with: minibot stage adopt --reason "..."'
 _PASSED_OVER: Final = frozenset({CACHE, ".mypy_cache", ".ruff_cache"})
 
 
