@@ -59,6 +59,29 @@ def test_replay_that_is_identical_has_nothing_to_explain() -> None:
     assert verdict.lines == ()
 
 
+@pytest.mark.parametrize(
+    ("complaint", "text", "lines"),
+    [
+        (
+            "replaying 20261130_072607: 1 s\nreplaying 20261130_072607: 99 %, 2 s\nrefused: a.\n",
+            "refused: a.",
+            (),
+        ),
+        ("refused: 2 faults.\n  a\n  b\n", "refused: 2 faults.", ("  a", "  b")),
+        ('Traceback (most recent call last):\n  File "x"\nKeyError: 1\n', "KeyError: 1", ()),
+        ("", "exit 2", ()),
+    ],
+    ids=["progress", "faults", "traceback", "silent"],
+)
+def test_check_that_broke_off_says_why_in_lines_of_their_own(
+    complaint: str, text: str, lines: tuple[str, ...]
+) -> None:
+    """The summary shows why a check has no verdict, without its progress."""
+    verdict = verdict_of("replay", 2, "", complaint)
+
+    assert (verdict.passed, verdict.text, verdict.lines) == (False, text, lines)
+
+
 @pytest.mark.process
 @pytest.mark.parametrize("lost", ["manifest.json", "queues"])
 def test_run_that_lost_a_part_is_not_proven_and_its_night_ends_all_the_same(

@@ -34,6 +34,8 @@ LABEL_WIDTH = 14
 PROGRESS_EVERY_S = 1.0
 # A row's label and the gap before its text.
 LABEL = re.compile(r" *\S+(?: \S+)* {2,}")
+# A line of progress: title, share where the whole is known, seconds.
+PROGRESS = re.compile(r".+: (?:\d+ %, )?\d+ s")
 STYLES = {"good": "green", "bad": "red", "dim": "dim", "": ""}
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from minibot.cli.support.output import PROGRESS
 from minibot.report.figures import counted, plain_text
 from minibot.runtime.interpreter import environ_of_read, python_argv
 
@@ -66,7 +67,8 @@ def verdict_of(name: str, code: int, output: str, complaint: str) -> Verdict:
     try:
         document = json.loads(output)
     except ValueError:
-        return Verdict(name, False, plain_text(complaint.strip() or f"exit {code}"), {})
+        told = [plain_text(line) for line in _told(complaint)] or [f"exit {code}"]
+        return Verdict(name, False, told[0], {}, tuple(told[1 : FINDINGS_SHOWN + 1]))
     if name == "verify":
         findings = document["findings"]
         text = "clean" if not findings else counted(len(findings), "finding")
@@ -88,6 +90,14 @@ def verdict_of(name: str, code: int, output: str, complaint: str) -> Verdict:
         text += f", digest {document['digest'][:16]}"
     lines = difference["lines"] if difference else _why_not_identical(document)
     return Verdict(name, code == 0, text, document, tuple(map(plain_text, lines)))
+
+
+def _told(complaint: str) -> list[str]:
+    """Return the complaint of a check that broke off: no progress, of a traceback the error."""
+    lines = [line for line in complaint.splitlines() if line.strip()]
+    if any(line.startswith("Traceback ") for line in lines):
+        return lines[-1:]
+    return [line for line in lines if not PROGRESS.fullmatch(line)]
 
 
 def _why_not_identical(document: dict[str, Any]) -> list[str]:
