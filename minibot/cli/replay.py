@@ -229,9 +229,9 @@ def role_lines(role: RoleReplay, *, is_whole: bool) -> list[str]:
     compared = "" if is_whole else f", {role.compared} of them compared"
     lines = [f"{role.role}: {role.inputs} inputs replayed{compared}, {outputs} equal"]
     if role.missing:
-        lines.append(f"  {role.missing} outputs of the last logged range are missing")
+        lines.append(f"  missing of the last logged range: {counted(role.missing, 'output')}")
     if role.unproven:
-        lines.append(f"  {role.unproven} events come after the last logged input: unproven")
+        lines.append(f"  unproven, after the last logged input: {counted(role.unproven, 'event')}")
     return lines
 
 
