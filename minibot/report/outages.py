@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
-from minibot.events.model import Gap
+from msgspec import structs
+
+from minibot.events.model import Book, Gap, Payload, Universe
+
+BOOKS: Final = "depth"
+"""Stream whose loss is a gap at once, and whose next book ends it."""
 
 
 @dataclass(slots=True)
@@ -25,6 +31,38 @@ class Outage:
     def within(self, from_ts: int, to_ts: int) -> int:
         """Return how many ms of a span it took."""
         return max(0, min(self.to_ts, to_ts) - max(self.from_ts, from_ts))
+
+
+class GapLog:
+    """Gaps of a run's market data; one that no book ended lasts as long as the data."""
+
+    def __init__(self) -> None:
+        self.gaps: list[Gap] = []
+        self._open: dict[str, Gap] = {}
+
+    def take(self, payloads: Sequence[Payload]) -> None:
+        """Take events of one type, in the order of their queue."""
+        first = payloads[0]
+        if isinstance(first, Gap):
+            gaps = [payload for payload in payloads if isinstance(payload, Gap)]
+            self.gaps += gaps
+            self._open.update((gap.symbol, gap) for gap in gaps if gap.stream == BOOKS)
+        elif self._open and isinstance(first, Book | Universe):
+            for payload in payloads:
+                self._close(payload)
+
+    def _close(self, payload: Payload) -> None:
+        """End the gap of a book that came, and of symbols that are not followed any more."""
+        if isinstance(payload, Book):
+            self._open.pop(payload.symbol, None)
+        elif isinstance(payload, Universe):
+            followed = {*payload.traded, *payload.kept}
+            self._open = {name: gap for name, gap in self._open.items() if name in followed}
+
+    def end(self, ts: int) -> None:
+        """Let the gaps that lasted to the end end there, Unix ms."""
+        self.gaps += [structs.replace(gap, to_ts=ts) for gap in self._open.values()]
+        self._open.clear()
 
 
 def outages_of(gaps: Iterable[Gap]) -> list[Outage]:

@@ -23,7 +23,6 @@ from minibot.events.model import (
     Bar,
     Event,
     Fill,
-    Gap,
     Health,
     Incident,
     JsonObject,
@@ -38,6 +37,7 @@ from minibot.events.names import AI_ROLE, FILLS, ORDER_INTENTS, TICKS
 from minibot.events.unit_sizes import HOUR_MS, SECOND_MS
 from minibot.report.curve import EquityCurve
 from minibot.report.night_hours import HourTally
+from minibot.report.outages import GapLog
 from minibot.report.result_lines import CostTally
 from minibot.report.trade_reasons import TradeReasons
 from minibot.report.trades import TradeLog
@@ -80,7 +80,8 @@ class Recount:
         self.curve = EquityCurve()
         self.costs = CostTally()
         self.hours = HourTally()
-        self.gaps: list[Gap] = []
+        self._gaps = GapLog()
+        self.gaps = self._gaps.gaps
         self.has_history = False
         self.tally = tally(recorded)
         self._opened_ts, opening = recorded.opening()
@@ -123,11 +124,11 @@ class Recount:
         for first_seq, row in self._recorded.rows(TICKS, is_ahead=True):
             self._count_lines(len(row.times))
             self.market.take_all(first_seq, row.times, row.payloads)
-            if isinstance(row.payloads[0], Gap):
-                self.gaps += [payload for payload in row.payloads if isinstance(payload, Gap)]
-            elif isinstance(row.payloads[0], Bar) and not self.has_history:
+            self._gaps.take(row.payloads)
+            if isinstance(row.payloads[0], Bar) and not self.has_history:
                 bars = (payload for payload in row.payloads if isinstance(payload, Bar))
                 self.has_history = any(bar.open_ts < self._opened_ts for bar in bars)
+        self._gaps.end(self.market.last_ts)
         self.market.book_before(None)
         self.books.close(self.market.last_ts or self._opened_ts)
         self.lines[TICKS] = self.market.seq

@@ -16,14 +16,29 @@ from msgspec.structs import replace
 from minibot.accounting.performance import Performance
 from minibot.accounting.run_counters import HealthCounters
 from minibot.engine.role_replay import Recorded
-from minibot.events.model import Event, Fill, Health, RunOpening, StopJournal
+from minibot.events.model import (
+    Book,
+    Event,
+    Fill,
+    Gap,
+    Health,
+    RunOpening,
+    StopJournal,
+    Universe,
+)
 from minibot.kernel.queue import open_writer
+from minibot.report.outages import GapLog, outages_of
 from minibot.report.recount import Recount, recount
 from tests.report.made_run import made_run, read_fixture
 from tests.runs import ShortRun, raw_events
 
 TOLERANCE = Decimal("1e-9")
 getcontext().prec = 60
+
+
+def universe(traded: tuple[str, ...], kept: tuple[str, ...] = ()) -> Universe:
+    """Universe of these symbols."""
+    return Universe("dynamic", "USDT", traded, (), kept, (), {}, {}, 1)
 
 
 @pytest.fixture(scope="module")
@@ -311,3 +326,45 @@ def test_stops_that_no_launcher_merged_are_in_the_order_of_their_time(
     count = Recount(Recorded.open(run_dir))
 
     assert [stop.component == first for _, stop in count.stops] == [True, False]
+
+
+def test_outage_that_a_run_did_not_survive_lasts_to_the_end_of_its_data(tmp_path: Path) -> None:
+    """A lost line writes one gap of no length; where nothing comes back, beats tell how long."""
+    data = read_fixture()
+    from_ts = data["from_ts"]
+    gap = {"symbol": "BTCUSDT", "stream": "depth", "from_ts": from_ts, "to_ts": from_ts + 1}
+    event = {"queue": "market_ticks", "type": "gap", "minute": data["minutes"][0]}
+    data["events"].insert(0, event | {"payload": gap | {"why": "connection lost"}})
+
+    count = Recount(Recorded.open(made_run(tmp_path, data)))
+
+    assert [(each.from_ts, each.to_ts) for each in outages_of(count.gaps)] == [
+        (from_ts, count.market.last_ts)
+    ]
+    assert count.market.last_ts > from_ts + 1
+
+
+@pytest.mark.parametrize(
+    ("after", "to_ts"),
+    [
+        ((), 900),
+        ((Book("BTCUSDT", (), (), 1, "resync"),), 20),
+        ((Book("ETHUSDT", (), (), 1, "resync"),), 900),
+        ((universe(("ETHUSDT",)),), 20),
+        ((universe(("BTCUSDT",)),), 900),
+        ((universe(("ETHUSDT",), ("BTCUSDT",)),), 900),
+    ],
+    ids=["nothing", "book", "another book", "left", "stayed", "kept"],
+)
+def test_gap_of_a_book_ends_with_its_next_book_or_when_its_symbol_is_left(
+    after: tuple[Any, ...], to_ts: int
+) -> None:
+    """Only a symbol whose book never came back is missing to the end."""
+    log = GapLog()
+    log.take([Gap("BTCUSDT", "depth", 10, 20, "lost")])
+    if after:
+        log.take(after)
+
+    log.end(900)
+
+    assert [(each.from_ts, each.to_ts) for each in outages_of(log.gaps)] == [(10, to_ts)]
