@@ -45,7 +45,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         action="append",
         help="tape:FILE, klines:FILE, columns:DIR, run:RUN or generator:SEED; shipped are "
         "tape:demo, klines:btcusdt-1m and klines:ethusdt-1m; "
-        f"several are one portfolio (default: {DEFAULT_SOURCE})",
+        f"several are one portfolio (default: {DEFAULT_SOURCE}, or with a flag of your idea the "
+        "shipped minutes of its pairs)",
     )
     command.add_argument(
         "--timerange",

@@ -30,7 +30,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the flags of this verb."""
     add_profile(command, DEFAULT_PROFILE)
     command.add_argument(
-        "--source", action="append", help=f"as of minibot backtest (default: {DEFAULT_SOURCE})"
+        "--source", action="append", help="as of minibot backtest, also by default"
     )
     command.add_argument(
         "--timerange", default="", metavar="FROM-TO", help="search this part alone"
