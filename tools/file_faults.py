@@ -26,7 +26,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
-from pathlib import Path
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from minibot.cli.main import run as run_verb
@@ -381,11 +382,20 @@ def page() -> str:
         "| --- | --- | --- | --- | --- | --- |",
     ]
     lines += [
-        f"| `{row.name}` | {row.writer} | {row.readers} | {_shown(row.during)} |"
+        f"| {_names(row)} | {row.writer} | {row.readers} | {_shown(row.during)} |"
         f" {_shown(row.after)} | {row.note} |"
         for row in ROWS
     ]
     return "\n".join(lines) + "\n"
+
+
+def _names(row: Row) -> str:
+    """Return the row's name and the files of its kind that are called otherwise."""
+    known = [PurePosixPath(name).name for name in row.name.split(", ")]
+    others = {PurePosixPath(pattern).name: None for pattern in row.patterns}
+    plain = [name for name in others if not set("*[") & set(name)]
+    more = [name for name in plain if not any(fnmatchcase(name, each) for each in known)]
+    return ", ".join(f"`{name}`" for name in (row.name, *more))
 
 
 def _shown(outcomes: object) -> str:

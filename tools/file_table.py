@@ -117,7 +117,7 @@ ROWS: Final = (
     ),
     Row(
         "runs/RUN/seal.json",
-        ("runs/RUN/seal.json",),
+        ("runs/RUN/seal.json", "runs/RUN/seal.sig"),
         "launcher, or the next start",
         "verbs of proof, the next start",
         {},
@@ -153,7 +153,8 @@ ROWS: Final = (
         },
         ALL_FOUND,
         "queues/signals/inbox.jsonl",
-        "Bytes that every reader has passed are found by verify.",
+        "Full segments are `inbox.NUMBER.jsonl`. Bytes that every reader has passed are found by"
+        " verify.",
     ),
     Row(
         "QUEUE/inbox.head",
@@ -255,7 +256,7 @@ ROWS: Final = (
         "The next append writes it again, whole.",
     ),
     Row(
-        "QUEUE locks",
+        "QUEUE/*.lock",
         (
             "queues/*/writer.lock",
             "queues/*/acks.lock",
@@ -269,6 +270,20 @@ ROWS: Final = (
         "queues/signals/writer.lock",
         "The lock is the open descriptor's, not the name's. A link or a FIFO among the queues keeps"
         " the run from being sealed, which is told.",
+    ),
+    Row(
+        "QUEUE/quarantine/, *.suspect",
+        (
+            *_queue("quarantine/*"),
+            *(
+                name
+                for depth in ("", "parts/", "readers/*/")
+                for name in _queue(f"{depth}*.suspect")
+            ),
+        ),
+        "the writer: the next start that cuts a damaged end; a sync that failed",
+        "people; the next start, which appends to nothing suspect",
+        note="What was cut bears its sha256 in its name.",
     ),
     Row(
         "current.json",
@@ -365,6 +380,7 @@ ROWS: Final = (
         {EACH: "STOP|goes on"},
         NEVER_PROOF,
         "metrics/metrics.json",
+        "Beside it its snapshots, each with run and time in its name.",
     ),
     Row(
         "portfolio.json",
@@ -431,6 +447,42 @@ ROWS: Final = (
         {},
         "",
         "No part of any run: one that is not as pinned is not loaded.",
+    ),
+    Row(
+        "ops/settings/",
+        ("ops/settings/*", "ops/settings/*/*"),
+        "`minibot settings`, the page",
+        "each start, the page",
+        note="A queue: what is staged, and who staged it.",
+    ),
+    Row(
+        "backtests/ID/",
+        ("backtests/*/*",),
+        "backtest, optimise, demo",
+        "people, backtests, ready",
+        note="`result.json`, `charts.json`, `report.html`; of a sweep `sweep.json`, of a search"
+        " `optimise.json`, of `--twice` `twice.json`. The same backtest makes them again.",
+    ),
+    Row(
+        "comparisons/, pruned/",
+        ("comparisons/*", "pruned/*"),
+        "`runs` and `backtests show A B --html`; prune",
+        "people",
+        note="Pages of two side by side; reports of removed runs.",
+    ),
+    Row(
+        "data/, tapes/",
+        ("data/*", "tapes/*"),
+        "download-data, record",
+        "backtest, scan, list-data, tape",
+        note="`list-data --verify` and `tape check` prove them.",
+    ),
+    Row(
+        "lab/NAME/, unpacked/",
+        ("lab/*", "unpacked/*"),
+        "drills, gates, chaos, doctor, probe; verbs that were given a bundle",
+        "the same",
+        note="Each drill has a `var` of its own here; both may be removed.",
     ),
 )
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
@@ -22,9 +24,6 @@ from tools.file_faults import (
 )
 from tools.file_table import FAULTS, FOUND, ROWS, row_of
 
-# Files that only distinguish the processes of a `var`, or exist only during a training.
-FOLDERS = ("backtests/", "lab/", "unpacked/")
-
 
 @pytest.fixture
 def run(short_run: ShortRun, tmp_path: Path) -> Path:
@@ -40,14 +39,27 @@ def test_table_forgets_no_file_that_a_night_leaves(short_run: ShortRun) -> None:
         for path in short_run.var.rglob("*")
         if not path.is_dir()
     ]
-    forgotten = [
-        path
-        for path in paths
-        if not path.startswith(FOLDERS) and row_of(path, short_run.run_id) is None
-    ]
+    forgotten = [path for path in paths if row_of(path, short_run.run_id) is None]
 
     assert len(paths) > 200
     assert forgotten == []
+
+
+def test_page_names_every_file_that_a_night_leaves(short_run: ShortRun) -> None:
+    """A person finds each file of a night on the page by its name."""
+    lines = PAGE.read_text(encoding="utf-8").splitlines()
+    cells = [line.split("|")[1] for line in lines if line.startswith("| `")]
+    named = [name for cell in cells for name in re.findall(r"[^`/, ]+(?=[`,])", cell)]
+    shapes = [re.sub(r"ROLE|NAME|NUMBER", "*", name) for name in named]
+    files = {
+        path.name
+        for path in short_run.var.rglob("*")
+        if path.is_file() and path.relative_to(short_run.var).parts[0] not in ("ai", "metrics")
+    }
+
+    assert [
+        name for name in sorted(files) if not any(fnmatchcase(name, shape) for shape in shapes)
+    ] == ["facts.json", "report.html"]  # Of `report/`, which is named as a folder.
 
 
 def test_table_says_of_each_sealed_file_that_verify_finds_it(short_run: ShortRun) -> None:
