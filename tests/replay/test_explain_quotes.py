@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from minibot.events.model import Event, Incident
+from minibot.events.names import MARKET_ROLE
 from minibot.replay.explain.lines import event_text, notes_of
 from tests.risk.desk import Desk, config
 
@@ -43,3 +45,12 @@ def test_explanation_names_quote_requote_and_end(end: str, words: str) -> None:
     assert "requoted: What is left of an entry was quoted again" in text
     assert "LIMIT_MAKER at 100.09" in text
     assert words in text
+
+
+@pytest.mark.parametrize(("count", "said"), [(None, ""), (1, ""), (2, " (2 times)")])
+def test_incident_says_how_often_only_where_it_came_again(count: int | None, said: str) -> None:
+    """A single incident is told without "(1 times)"."""
+    payload = Incident(MARKET_ROLE, "rest_errors", "unreachable", count)
+    event = Event(1, "i", MARKET_ROLE, "r", "0" * 64, payload)
+
+    assert event_text(event) == f"{MARKET_ROLE} rest_errors{said}: unreachable"

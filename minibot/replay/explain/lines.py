@@ -171,7 +171,7 @@ def _health(p: JsonObject) -> str:
 
 
 def _incident(p: JsonObject) -> str:
-    times = f" ({p['count']} times)" if "count" in p else ""
+    times = f" ({p['count']} times)" if p.get("count", 1) != 1 else ""
     return f"{p['component']} {p['kind']}{times}: {p['detail']}"
 
 
