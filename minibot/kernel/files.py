@@ -66,6 +66,7 @@ __all__ = [
 ]
 
 COMPONENT: Final = "kernel.files"
+UNENDED: Final = "it is cut off, or more stands behind its end"
 TEMP_SUFFIX: Final = ".tmp"
 # In a container each start has the same pids, so a temp file of a name may be a dead process's. A
 # death leaves one, and so many starts do not die one after another at the same write.
@@ -488,7 +489,8 @@ def parse_hashed(data: bytes, path: StrPath) -> JsonObject:
         IntegrityError: ATOMICITY_VIOLATION, the content is partial or changed.
     """
     try:
-        obj = canonical.decode(data[:-1]) if data[-1:] == b"\n" else _refuse(path, "it is cut off")
+        is_whole = data[-1:] == b"\n"
+        obj = canonical.decode(data[:-1]) if is_whole else _refuse(path, UNENDED)
     except canonical.CanonicalError as error:
         raise _violation(path, str(error)) from error
     stated = obj.get("sha256")

@@ -378,3 +378,14 @@ def test_disk_call_in_flight_is_seen_until_it_returns(var_dir: Path) -> None:
         assert before <= seen[call] <= files.monotonic_ns(), call
     assert DISK_CALLS.since_ns() == 0
     writer.close()
+
+
+def test_hashed_file_with_more_behind_its_end_is_not_called_cut_off_alone(tmp_path: Path) -> None:
+    """A blank that an editor appended is no lost end; the message allows for both."""
+    path = tmp_path / "manifest.json"
+    write_hashed(path, {"a": 1}, generation=1)
+    with path.open("a") as file:
+        file.write(" ")
+
+    with pytest.raises(IntegrityError, match="or more stands behind its end"):
+        read_hashed(path)
