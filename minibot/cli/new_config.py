@@ -164,7 +164,7 @@ def _answers(arguments: argparse.Namespace, layers: Layers) -> dict[str, str]:
             answers[question.name] = _terminal_answer(question, default, answers)
         else:
             answers[question.name] = default
-            say(f"no {question.flag}: {default}")
+            say(f"without {question.flag}: {default}")
     return answers
 
 

@@ -170,9 +170,9 @@ def test_answers_that_nobody_gave_are_told_with_their_flag(folder: Path) -> None
     """A script sees which defaults it took, and how to choose."""
     done = verb(folder / "var", "new-config", "mine", "--cash", "5000")
 
-    lines = [line for line in done.err.splitlines() if line.startswith("no --")]
+    lines = [line for line in done.err.splitlines() if line.startswith("without --")]
     assert [line.split(":")[0] for line in lines] == [
-        f"no {question.flag}" for question in QUESTIONS if question.name != "cash"
+        f"without {question.flag}" for question in QUESTIONS if question.name != "cash"
     ]
 
 
