@@ -174,6 +174,7 @@ class Plan:
             one first, `NEVER` for a missing one.
         gap_ts: Start of a data gap, until a fresh price shows that it was short; -1 for no gap.
         silent_ts: Time of the last data before a silence that closes the position; -1 for none.
+        fresh_ts: Time of the first fresh price after such a gap or silence; 0 before.
         has_thesis: Whether the thesis held at the end of the horizon; None before it was judged.
     """
 
@@ -192,6 +193,7 @@ class Plan:
         "atr",
         "entry",
         "even",
+        "fresh_ts",
         "gap_ts",
         "hard",
         "has_levels",
@@ -239,6 +241,7 @@ class Plan:
         self.age: int = NEVER
         self.gap_ts: int = NO_GAP
         self.silent_ts: int = NO_GAP
+        self.fresh_ts: int = 0
         self.has_thesis: bool | None = None
         self.moved_ts: int = 0
         # Derived from the above, from rules and steps; computed again when any of them changes.
@@ -378,9 +381,11 @@ class Plan:
             self._set_age(rules, step, now)
 
     def end_gap(self, rules: PlanRules, now: int) -> None:
-        """Forget a data gap that a fresh price ends in time; a longer one closes the position."""
+        """Forget a data gap that a fresh price ends in time; note when it ends a longer one."""
         if rules.stale_ms is not None and now - self.gap_ts < rules.stale_ms:
             self.gap_ts = NO_GAP
+        if not self.fresh_ts and (self.gap_ts != NO_GAP or self.silent_ts != NO_GAP):
+            self.fresh_ts = now
 
     def _raise_trail(self, rules: PlanRules, step: int) -> None:
         if not self.peak:
@@ -560,6 +565,7 @@ class Plan:
             "age": self._age,
             "gap_ts": self.gap_ts,
             **({} if self.silent_ts == NO_GAP else {"silent_ts": self.silent_ts}),
+            **({"fresh_ts": self.fresh_ts} if self.fresh_ts else {}),
             **({} if self.has_thesis is None else {"has_thesis": self.has_thesis}),
             "moved_ts": self.moved_ts,
         }
@@ -585,6 +591,7 @@ class Plan:
         plan._age = state["age"]
         plan.gap_ts, plan.moved_ts = state["gap_ts"], state["moved_ts"]
         plan.silent_ts = state.get("silent_ts", NO_GAP)
+        plan.fresh_ts = state.get("fresh_ts", 0)
         plan.has_thesis = state.get("has_thesis")
         return plan
 

@@ -60,6 +60,7 @@ def plan_rows(
     has_gap = rules.stale_ms is not None and plan.gap_ts != NO_GAP
     is_silent = rules.silent_ms is not None and plan.silent_ts != NO_GAP
     opened = plan.opened_ts
+    fresh = plan.fresh_ts or now
     return (
         (STOP_PRICE, asked if plan.stop == floor else SKIPPED, plan.stop),
         (HARD_PRICE, asked if plan.hard == floor else SKIPPED, plan.hard),
@@ -69,8 +70,8 @@ def plan_rows(
         (TARGET_PRICE, sought if plan.target == ceiling else SKIPPED, plan.target),
         (AGE_PRICE, sought if plan.age == ceiling else SKIPPED, plan.age),
         (OWN_TARGET, sought if plan.own_target == ceiling else SKIPPED, plan.own_target),
-        (DATA_GAP_MS, now - plan.gap_ts if has_gap else SKIPPED, rules.stale_ms or 0),
-        (SILENT_MS, now - plan.silent_ts if is_silent else SKIPPED, rules.silent_ms or 0),
+        (DATA_GAP_MS, fresh - plan.gap_ts if has_gap else SKIPPED, rules.stale_ms or 0),
+        (SILENT_MS, fresh - plan.silent_ts if is_silent else SKIPPED, rules.silent_ms or 0),
         (HORIZON_MS, now - opened if horizon < NEVER else SKIPPED, horizon),
         (HELD_MS, now - opened, ends - opened),
         # A part is sold where nothing closes the whole position.

@@ -311,6 +311,22 @@ def test_short_gap_is_forgotten_where_its_first_price_cannot_be_sold_at(
     assert one.risk.facts()["open_positions"]
 
 
+@pytest.mark.parametrize("key", ["stale_exit_ms", "silent_exit_ms"])
+def test_exit_made_again_tells_how_long_the_data_was_missing(key: str) -> None:
+    """Prices came meanwhile, so the wait for bids is no part of it."""
+    one = holder(**HARD, **{f"risk__{key}": 5_000})
+    one.tick()
+    one.put("market_ticks", Gap(SYMBOL, "trade", one.ts, one.ts + 10, "reconnect"))
+    told_: list[Event] = []
+    for after_ms in (6_000, *[1_000] * 12):
+        told_ += [each for each in one.tick(after_ms=after_ms, bid_qty="0") if actions([each])]
+        one.restarted()
+
+    name = {"stale_exit_ms": "data_gap_ms", "silent_exit_ms": "silent_ms"}[key]
+    assert len(told_) > 1
+    assert {check_of(event, name)["value"] for event in told_} == {"6000"}
+
+
 @pytest.mark.parametrize("stream", ["depth", "trade"])
 def test_gap_of_a_stream_beside_which_prices_went_on_sells_nothing(stream: str) -> None:
     """A book that is lost and read anew, or trades that lack since long, are no missing prices."""
