@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from minibot.kernel import canonical
 from minibot.kernel.canonical import JsonObject
-from minibot.kernel.codes import QUEUE_FOREIGN_WRITE
+from minibot.kernel.codes import QUEUE_FOREIGN_WRITE, QUEUE_MISSING
 from minibot.kernel.errors import IntegrityError, Refusal
 from minibot.kernel.files import (
     FILES,
@@ -100,8 +100,8 @@ def release(queues_root: StrPath, run_dir: StrPath, *, files: Files = FILES) -> 
     """Remove the names of a sealed run's files under `var/queues`; lock files stay.
 
     Raises:
-        IntegrityError: A file there differs from the sealed one, and nothing was removed; or the
-            seal is missing or damaged.
+        IntegrityError: A file there differs from the sealed one, or (QUEUE_MISSING) has its content
+            alone, and nothing was removed; or the seal is missing or damaged.
         Refusal: On Windows, another program holds a file.
         LockBusy: A writer is still open.
         RunStop: The disk refuses; call again. PERMISSIONS_UNSAFE: a link is in its place.
@@ -233,11 +233,19 @@ def _refuse_other(
 ) -> None:
     entry = sealed.get((Path(QUEUES) / name).as_posix())
     ours, theirs = files.stat(path), files.stat(run / QUEUES / name)
-    if entry is not None and ours is not None and theirs is not None:
-        if ours.identity == theirs.identity and ours.size == entry["size"]:
+    if entry is not None and ours is not None:
+        is_one = theirs is not None and ours.identity == theirs.identity
+        if is_one and ours.size == entry["size"]:
             return
         if measure(path, files) == entry:
-            return
+            if theirs is not None:
+                return
+            raise IntegrityError(
+                COMPONENT,
+                QUEUE_MISSING,
+                f"the sealed file is gone, and only {path} has its content",
+                file=str(run / QUEUES / name),
+            )
     raise IntegrityError(
         COMPONENT,
         QUEUE_FOREIGN_WRITE,

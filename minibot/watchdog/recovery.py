@@ -15,7 +15,7 @@ from pathlib import Path
 
 from minibot.events.codec import Codec
 from minibot.events.names import WATCHDOG_ROLE
-from minibot.events.reasons import FD_EXHAUSTED, IO_ENOSPC
+from minibot.events.reasons import FD_EXHAUSTED, IO_ENOSPC, QUEUE_MISSING
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles
 from minibot.kernel.canonical import CanonicalError, decode
@@ -29,7 +29,7 @@ from minibot.kernel.queue import (
     queue_folder,
     reader_folder,
 )
-from minibot.kernel.seal import SEAL_FILE, release, seal_run
+from minibot.kernel.seal import QUEUES, SEAL_FILE, release, seal_run
 from minibot.runtime.clock import RunClock
 from minibot.runtime.current_note import CURRENT_FILE
 from minibot.runtime.manifest import Manifest, is_run_id
@@ -96,11 +96,13 @@ def clear_former_run(var: Var, contracts: Contracts, roles: Roles) -> FormerRun 
         try:
             release(var.queues, run_dir)
         except IntegrityError as error:
-            raise Refusal(
-                f"the queues of {run_id} are not released: {error}.",
+            remedy = (
                 f"Find out who wrote there. Then move {var.queues} and {marker} to another place, "
-                f"and keep them; the record of the run is {run_dir}.",
-            ) from error
+                f"and keep them; the record of the run is {run_dir}."
+            )
+            if error.reason_code == QUEUE_MISSING:
+                remedy = f"Copy what {run_dir / QUEUES} lacks from {var.queues}, and start again."
+            raise Refusal(f"the queues of {run_id} are not released: {error}.", remedy) from error
     marker.unlink(missing_ok=True)
     return recovered
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+import shutil
 import subprocess
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
+from minibot.kernel.codes import QUEUE_MISSING
 from minibot.kernel.errors import IntegrityError, LockBusy, Refusal, RunStop
 from minibot.kernel.files import read_hashed
 from minibot.kernel.queue import make_queue, open_writer
@@ -72,6 +75,23 @@ def test_release_removes_the_names_under_var_and_keeps_the_run(var_dir: Path) ->
     assert names_below(run) == before
     assert list(verify_tree(run)) == []
     release(var_dir / "queues", run)
+
+
+def test_last_copy_of_a_sealed_file_is_kept_and_called_so(var_dir: Path) -> None:
+    """A file that the run's folder has lost is not removed under var too, nor called foreign."""
+    run = sealed_run(var_dir)
+    before = names_below(var_dir / "queues")
+    lost = run / "queues" / "fills" / "inbox.jsonl"
+    lost.unlink()
+
+    with pytest.raises(IntegrityError, match=re.escape(str(lost))) as refused:
+        release(var_dir / "queues", run)
+
+    assert refused.value.reason_code == QUEUE_MISSING
+    assert names_below(var_dir / "queues") == before
+    shutil.copyfile(var_dir / "queues" / "fills" / "inbox.jsonl", lost)
+    release(var_dir / "queues", run)
+    assert list(verify_tree(run)) == []
 
 
 def test_next_run_starts_on_empty_queues_and_leaves_the_sealed_ones(var_dir: Path) -> None:

@@ -576,6 +576,22 @@ def test_former_run_is_told_by_its_lines_where_its_note_is_gone(
     assert not list(stage.var.queues.rglob("*.jsonl"))
 
 
+def test_sealed_run_that_has_lost_a_file_gets_it_back_by_the_remedy(tmp_path: Path) -> None:
+    """The start says where the last copy is, and goes on once the run has it again."""
+    stage = left_run(tmp_path)
+    seal_run(stage.var.queues, stage.run_dir)
+    fills = stage.run_dir / "queues" / "fills"
+    shutil.rmtree(fills)
+
+    with pytest.raises(Refusal) as refused:
+        clear_former_run(stage.var, stage.contracts, stage.roles)
+
+    assert f"Copy what {fills.parent} lacks from {stage.var.queues}" in refused.value.remedy
+    shutil.copytree(stage.var.queues / "fills", fills, ignore=shutil.ignore_patterns("*.lock"))
+    assert clear_former_run(stage.var, stage.contracts, stage.roles) is None
+    assert list(verify_tree(stage.run_dir)) == []
+
+
 def test_lines_of_no_known_run_refuse_the_start(tmp_path: Path) -> None:
     """Lines that cannot be read and that no note names are neither released nor written behind."""
     stage = Stage(tmp_path / "var")
