@@ -639,7 +639,7 @@ def test_carried_time_or_count_that_is_no_number_is_a_stop(place: str, number: A
 @pytest.mark.parametrize("name", [None, 1, ["BTCUSDT"]])
 @pytest.mark.parametrize("place", ["left", "symbol", "reason"])
 def test_carried_symbol_or_reason_that_is_no_text_is_a_stop(place: str, name: Any) -> None:
-    """So is a name that is none."""
+    """An edited name is told when the run opens, too."""
     with pytest.raises(InvariantError, match="expected a text"):
         opened_with(place, name)
     opened_with(place, SYMBOL)
