@@ -35,7 +35,7 @@ from minibot.events.model import (
 from minibot.exchanges.tapes.lines import Missed, missed_mark
 from minibot.kernel.errors import ConfigError, Refusal
 from minibot.runtime.configuration.config import Config, config_with, load_config
-from tests.backtest.markets import PROFILE, START_MS, bar_profile, walk, write_klines
+from tests.backtest.markets import PROFILE, START_MS, bar_profile, minutes, walk, write_klines
 from tests.runs import PROJECT, verb
 from tests.simulator.embedded_exchange import diff, market, snapshot, write_tape
 from tests.waiting import DEADLINE_S
@@ -459,3 +459,18 @@ def test_file_with_a_hole_is_refused_until_told_how_to_treat_it(tmp_path: Path) 
     assert refused.code == 2
     assert "--gaps" in refused.err
     assert treated.code == 0, treated.err
+
+
+def test_bars_of_a_symbol_without_known_rules_say_where_its_steps_come_from(tmp_path: Path) -> None:
+    """Later numbers decide about rounding in an earlier part, so every report tells it."""
+    bars = walk(40)
+    bars[30] = bars[30]._replace(volume=12_345_000)  # 0.12345, behind the traded part.
+    told = {}
+    for symbol in ("ZZZUSDT", "BTCUSDT"):
+        path = write_klines(tmp_path, bars, f"{symbol}-1m.csv")
+        source = open_market([f"klines:{path}"], bar_profile(), minutes(0, 20))
+        told[symbol] = [text for text in source.assumptions if "rules are not known" in text]
+
+    assert len(told["ZZZUSDT"]) == 1
+    assert "price 0.01 and quantity 0.00001, the finest in the whole file" in told["ZZZUSDT"][0]
+    assert told["BTCUSDT"] == []

@@ -16,7 +16,7 @@ from minibot.backtest.sources.span import ALL, Span, as_history, nothing_in
 from minibot.engine.bar_series import BarSeries
 from minibot.engine.intrabar import LATENCY_SHARE, Candle, Intrabar, TouchModel
 from minibot.engine.market_source import NOBODY, Root, Watch
-from minibot.events.decimals import format_fixed, parse_fixed
+from minibot.events.decimals import format_fixed, parse_fixed, unpadded
 from minibot.events.intervals import longest_first, warmup_of
 from minibot.events.model import Bar, Beat, Instrument
 from minibot.exchanges.tapes.decimals import to_text
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 DEFAULT_SPREAD_BPS = "1"
 DEFAULT_SIZE_PERCENT = 5
 SPREAD_PLACES = 2
+# `origin` of rules that a file's own numbers give.
+RULES_DERIVED = "derived"
 
 
 class BarSource:
@@ -68,7 +70,10 @@ class BarSource:
         self._warmup = config.market.warmup_bars
         self._intervals = _intervals(series, config)
         self._instrument = self._rules()
-        self.assumptions = _assumptions(series, self._model)
+        self.assumptions = (
+            *_assumptions(series, self._model),
+            *rules_assumed(self._instrument),
+        )
         first_ts = open_of(series.interval, self.origin_ms)
         if first_ts < self.origin_ms:
             first_ts = next_open(series.interval, first_ts)
@@ -287,6 +292,20 @@ def _assumptions(series: BarSeries, model: TouchModel) -> tuple[str, ...]:
         f"{symbol}: spread {spread} bps, at least one price increment; size shown "
         f"{model.size_percent} % of what the bar before traded a minute",
         *((series.settled,) if series.settled else ()),
+    )
+
+
+def rules_assumed(instrument: Instrument) -> tuple[str, ...]:
+    """Return as a sentence that a file's own numbers give a symbol's rules; empty if they do not.
+
+    They are all of its numbers, so that later data decide about rounding in an earlier part.
+    """
+    if instrument.origin != RULES_DERIVED:
+        return ()
+    price, qty = unpadded(instrument.price_increment), unpadded(instrument.qty_increment)
+    return (
+        f"{instrument.symbol}: the venue's rules are not known; steps of price {price} and "
+        f"quantity {qty}, the finest in the whole file; no least order value",
     )
 
 

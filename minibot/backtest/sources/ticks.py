@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from itertools import chain, islice
 
 from minibot.accounting.order_rules import OrderRules
-from minibot.backtest.sources.bars import touch_model
+from minibot.backtest.sources.bars import rules_assumed, touch_model
 from minibot.data.columns import Columns
 from minibot.data.klines import report_of
 from minibot.data.market_source import Texts, ticks_of, trade_rows
@@ -66,7 +66,7 @@ class TickSource:
 
     def _assumed(self) -> tuple[str, ...]:
         settled = report_of(self._columns).settled(Treatment())
-        texts = (settled,) if settled else ()
+        texts = (*rules_assumed(self._instrument), *((settled,) if settled else ()))
         if self._columns.kind != TRADES:
             return texts
         spread = format_fixed(self._model.spread_bps, 2)
