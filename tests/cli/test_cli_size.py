@@ -259,7 +259,7 @@ def test_run_of_other_code_is_named_as_such_where_this_code_disagrees(is_other_c
     assert "risk did not send it" in str(raised.value)
 
 
-@pytest.mark.parametrize("symbol", ["", "Ж", "USDT", "BTC-USDT", "BTCEUR"])
+@pytest.mark.parametrize("symbol", ["", "\u0416USDT", "USDT", "BTC-USDT", "BTCEUR"])
 def test_size_without_a_run_refuses_a_symbol_that_the_profile_cannot_buy(
     symbol: str, tmp_path: Path
 ) -> None:
