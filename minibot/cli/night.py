@@ -15,6 +15,7 @@ from minibot.cli.support.selection import add_profile
 from minibot.kernel.errors import Refusal
 from minibot.report.figures import plain_text
 from minibot.runtime.interpreter import python_argv
+from minibot.runtime.pasting import pasted
 from minibot.runtime.paths import find
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def _config(arguments: argparse.Namespace) -> Config:
     sets = own_var(arguments)
     config = profile_of_start(arguments, *sets)
     if arguments.open and config.page is None:
-        say(f"means: --set '{PAGE}'")
+        say(f"means: {pasted('--set', PAGE)}")
         config = profile_of_start(arguments, *sets, PAGE)
     for line in staged_lines(config):
         say(line)
