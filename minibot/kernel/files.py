@@ -393,6 +393,10 @@ def _replace(files: Files, source: Path, target: Path) -> None:
             _while_held(files, lambda: files.replace(source, target))
     except OSError as error:
         detail = f"replace of {target}: {error.strerror or error}"
+        if is_sharing_violation(error):
+            detail += (
+                "; close the program that has it open, such as a viewer, or lift its protection"
+            )
         raise RunStop(COMPONENT, IO_RENAME, detail) from error
 
 

@@ -166,6 +166,7 @@ def test_write_atomic_on_a_sharing_violation_tries_again_within_bounds(
     with pytest.raises(RunStop) as caught:
         write_atomic(path, NEW, files=files)
     assert caught.value.reason_code == "IO_RENAME"
+    assert "close the program that has it open" in caught.value.detail
     assert path.read_bytes() == OLD
 
 
