@@ -54,7 +54,9 @@ __all__ = [
     "read_range",
     "read_whole",
     "refuse_linked_folder",
+    "remove",
     "remove_temps",
+    "rename",
     "sync",
     "sync_folder",
     "unsafe",
@@ -398,6 +400,25 @@ def _replace(files: Files, source: Path, target: Path) -> None:
                 "; close the program that has it open, such as a viewer, or lift its protection"
             )
         raise RunStop(COMPONENT, IO_RENAME, detail) from error
+
+
+def remove(path: StrPath, *, files: Files = FILES) -> None:
+    """Remove a file unless it is gone already; a second is given to a program that holds it.
+
+    Raises:
+        OSError: The system's error.
+    """
+    with suppress(FileNotFoundError):
+        _while_held(files, lambda: files.unlink(path))
+
+
+def rename(source: StrPath, target: StrPath, *, files: Files = FILES) -> None:
+    """Rename a file over any other; a second is given to a program that holds one of them.
+
+    Raises:
+        OSError: The system's error.
+    """
+    _while_held(files, lambda: files.replace(source, target))
 
 
 def _open_to_read(files: Files, path: StrPath) -> int:

@@ -23,7 +23,7 @@ from minibot.events.model import (
     Resume,
 )
 from minibot.kernel.errors import IntegrityError, RunStop
-from minibot.kernel.files import FILES, read_hashed
+from minibot.kernel.files import FILES, read_hashed, remove, rename
 from minibot.runtime.clock import machine_ns
 
 END = "end"
@@ -55,7 +55,7 @@ def take_requests(
     """
     for path, request in _requests(folder, run_id, on_odd):
         if request.get("kind") != KILL:
-            path.unlink(missing_ok=True)
+            remove(path)
             yield request
 
 
@@ -64,7 +64,7 @@ def take_kill(folder: Path, run_id: str) -> str | None:
     why = None
     for path, request in _requests(folder, run_id, lambda why: None):
         if request.get("kind") == KILL:
-            path.unlink(missing_ok=True)
+            remove(path)
             why = str(request.get("why", "")) or why
     return why
 
@@ -108,7 +108,7 @@ def _set_aside(path: Path) -> bool:
     if os.path.lexists(aside):
         aside = path.with_name(f"{path.stem[:FILE_NAME_CHARS_MAX]}-{machine_ns()}.aside")
     try:
-        os.replace(path, aside)
+        rename(path, aside)
     except FileNotFoundError:
         return False
     return True

@@ -873,6 +873,31 @@ def test_pinned_file_that_becomes_a_fifo_is_a_stop_and_is_not_opened(tmp_path: P
     assert [_code(record) for record in found] == ["CONFIG_INVALID"]
 
 
+@pytest.mark.row("N-124")
+@pytest.mark.parametrize(("call", "run_id"), [("unlink", RUN_ID), ("replace", "20260101_000000")])
+def test_request_that_a_scanner_holds_for_a_moment_ends_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, run_id: str
+) -> None:
+    """Windows neither removes nor renames a file that another program has open."""
+    leave_request(tmp_path, run_id, END, why="enough")
+    real, left = getattr(os, call), [3]
+
+    def held(*words: Any) -> None:
+        if left[0]:
+            left[0] -= 1
+            error = PermissionError(errno.EACCES, "held by another program")
+            error.winerror = 32  # type: ignore[attr-defined,unused-ignore]
+            raise error
+        real(*words)
+
+    monkeypatch.setattr(os, call, held)
+
+    taken = list(take_requests(tmp_path, RUN_ID))
+
+    assert len(taken) == (run_id == RUN_ID)
+    assert list(tmp_path.glob("*.json")) == []
+
+
 # --- requests -----------------------------------------------------------------------------------
 
 
