@@ -424,6 +424,22 @@ def test_stage_finish_never_overwrites_what_somebody_edited_meanwhile(tree: Path
     assert deploy.finish(tree) == "completed"
 
 
+@pytest.mark.row("N-124")
+@pytest.mark.parametrize("mode", [0o444, 0o555])
+def test_stage_of_a_read_only_file_may_be_cleared_away_on_windows(
+    tree: Path, tmp_path: Path, mode: int
+) -> None:
+    """Windows neither replaces nor removes a read-only file; who may run it stays as it was."""
+    source = tmp_path / "fresh.py"
+    source.write_bytes(NEW)
+    source.chmod(mode)
+
+    staging.stage(tree, [(source, FRESH)], replace=False)
+
+    staged = (tree / "staging/pending/files" / FRESH).stat().st_mode
+    assert staged & 0o777 == mode | 0o200
+
+
 def test_stage_finish_that_cannot_put_a_file_in_place_names_it_and_can_be_repeated(
     tree: Path,
 ) -> None:

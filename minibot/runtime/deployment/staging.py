@@ -127,7 +127,8 @@ def stage(project: Path, copies: Sequence[tuple[Path, str]], *, replace: bool) -
         target = project / FILES_FOLDER / path
         ensure_folder(target.parent)
         write_atomic(target, contents[path])
-        shutil.copymode(source, target)
+        # Windows neither replaces nor removes a read-only file.
+        os.chmod(target, stat.S_IMODE(source.stat().st_mode) | stat.S_IWUSR)
     files = [described[path] for path in sorted(described)]
     if not files:
         raise Refusal(
