@@ -125,7 +125,7 @@ def test_lock_file_is_private_and_empty_whatever_the_umask(var_dir: Path) -> Non
     assert status.st_size == 0
     if sys.platform != "win32":  # On Windows rights belong to the folder, not to a mode.
         assert status.st_mode & 0o777 == 0o600
-    assert (var_dir / "deep").stat().st_mode & 0o777 == 0o700
+        assert (var_dir / "deep").stat().st_mode & 0o777 == 0o700
 
 
 @pytest.mark.parametrize("damage", ["deleted", "replaced", "folder", "link"])
