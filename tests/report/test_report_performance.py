@@ -104,6 +104,37 @@ def test_span_begins_with_the_equity_before_it_and_holds_its_own_fills_alone() -
 
 
 @pytest.mark.row("C-106")
+def test_deepest_fall_in_money_need_not_be_the_deepest_of_equity() -> None:
+    """A fall of 200 from 1000 is deeper as a share than one of 300 from 2000."""
+    performance = Performance(RunOpening({"USDT": "1000"}, (), {}), "USDT")
+    meter = SpanMeter(performance, 0, HOUR_MS)
+    bought = Fill("o", "c", "BTCUSDT", "BUY", "10", "100", "0", "USDT", "TAKER")
+    performance.on_fill(bought, 1)
+    meter.look(1, bought)
+    for ts, mid in enumerate((100, 80, 200, 170), 2):
+        performance.on_tick(tick(mid))
+        meter.look(ts)
+
+    assert meter.drawdown_max == 300 * UNIT
+    assert meter.drawdown_bps == 2000
+
+
+@pytest.mark.parametrize("mid", [90, 110])
+def test_span_values_a_carried_position_by_its_first_mark_from_the_beginning(mid: int) -> None:
+    """Until its first mark it was worth that mark: it neither fell nor rose in this span."""
+    lot = {"symbol": "BTCUSDT", "qty": "1", "price": "100", "ts": 1, "fill_id": "before"}
+    performance = Performance(RunOpening({"USDT": "1000"}, (lot,), {}), "USDT")
+    meter = SpanMeter(performance, 0, 2 * HOUR_MS)
+    meter.look(0)
+    performance.on_tick(tick(mid))
+    meter.look(HOUR_MS)
+    meter.close(2 * HOUR_MS)
+
+    assert meter.levels == [(1000 + mid) * UNIT] * 3
+    assert meter.exposure_mean == mid * UNIT
+    assert (meter.drawdown_max, meter.lines.raw) == (0, 0)
+
+
 def test_sharpe_is_annualised_from_hourly_returns() -> None:
     """Ten returns of 2 % and 0 in turn: mean 1 %, deviation 1 % * sqrt(10/9): sqrt(0.9 * 8760)."""
     levels = [50**6]

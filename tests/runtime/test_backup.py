@@ -94,6 +94,34 @@ def test_crash_at_any_change_leaves_only_whole_backups(var: Var, tmp_path: Path)
     assert taken.path in BackupFolder(place).taken()
 
 
+def test_list_and_content_are_durable_in_the_order_in_which_one_needs_the_other(
+    var: Var, tmp_path: Path
+) -> None:
+    """After a power loss too no list names a content that is not there.
+
+    Content has its durable name before a list names it, and a list that goes is gone for good
+    before its content is removed.
+    """
+    files = FaultFiles()
+    folder = BackupFolder(tmp_path / "backups", files=files)
+    first = folder.take(var, RUN)
+    taking = files.calls.copy()
+    for at in (61, 71, 81):
+        append(var, "signals", at, 10)
+        folder.take(var, RUN)
+    files.calls.clear()
+    folder.keep(1)
+
+    stored = max(at for at, call in enumerate(taking) if call == "sync_folder content")
+    assert stored < taking.index(f"replace {first.path.name}")
+    assert not any(call.startswith("pwrite incoming") for call in taking[stored:])
+    removed = [call for call in files.calls if call.startswith("unlink ")]
+    lists = [call for call in removed if call.endswith(".json")]
+    assert removed[: len(lists)] == lists
+    between = files.calls[files.calls.index(lists[-1]) : files.calls.index(removed[len(lists)])]
+    assert "sync_folder backups" in between
+
+
 def test_keep_removes_the_oldest_and_only_what_no_other_names(var: Var, tmp_path: Path) -> None:
     """The newest stay whole; content that none of them names is freed."""
     folder = BackupFolder(tmp_path / "backups")

@@ -10,6 +10,7 @@ from minibot.cores.input_order import Taken
 from minibot.events.model import Event, MarketTick, OrderIntent, OrderResult, Payload
 from minibot.events.names import TICKS
 from minibot.kernel.position import Line
+from minibot.runtime import latency as latency_module
 from minibot.runtime.latency import TICKS_KEPT, DecisionLatency
 
 READ_NS = 5_000_000_000_000
@@ -53,6 +54,17 @@ def test_result_is_timed_from_the_tick_that_its_intent_names() -> None:
     assert not is_timed(latency, TICKS_KEPT)  # No tick has this number.
     assert not is_timed(latency, TICKS_KEPT + 11)  # Not processed yet.
     assert not is_timed(DecisionLatency("risk_role"), 1)
+
+
+def test_latency_is_in_microseconds_of_machine_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A result 2,345,678 ns after the socket read of its tick took 2,345 us."""
+    monkeypatch.setattr(latency_module, "machine_ns", lambda: READ_NS + 1 + 2_345_678)
+    latency = DecisionLatency("execution_role")
+    latency.on_taken(tick(1))
+
+    assert is_timed(latency, 1)
+    assert latency.samples_us == [2_345]
+    assert latency.counters()["tick_to_result_us_p50"] == 2_345
 
 
 @pytest.mark.slow
