@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -16,6 +17,7 @@ import pytest
 from minibot.runtime.clock import awake_ns
 from minibot.runtime.stop import StopRecord
 from minibot.watchdog import child as child_module
+from minibot.watchdog import supervisor as supervisor_module
 from minibot.watchdog.child import Child
 from minibot.watchdog.supervisor import Supervisor
 from tests.waiting import DEADLINE_S, wait_until
@@ -170,6 +172,148 @@ def test_turn_of_many_syncs_is_lag_in_the_end(tmp_path: Path, watches: list[Watc
 
     assert record.reason_code == "CONSUMER_LAG"
     assert "execution_role: a turn with syncs takes" in record.detail
+
+
+LIMITS = (
+    *("watchdog.heartbeat_interval_ms=1000", "watchdog.hung_ms=5000"),
+    *("watchdog.hung_execution_ms=3000", "watchdog.starting_ms_max=60000"),
+    *("queues.sync_ms_max=10000", "queues.backlog_max=100000"),
+)
+NOW_NS = 10**15
+HUNG, LAG = "ROLE_HUNG", "CONSUMER_LAG"
+
+
+class Told(Child):
+    """Child without a process: its times are those that a test tells, milliseconds."""
+
+    def __init__(self, name: str, **told: int) -> None:
+        super().__init__(name, [], Path("none"), {})
+        sync_ms = told.pop("sync", None)
+        self.heartbeat = {
+            "state": "READY",
+            "waiting": told.pop("waiting", 0),
+            "sync_ns": 0 if sync_ms is None else NOW_NS - sync_ms * 1_000_000,
+        }
+        if "age" in told or "starting" in told:
+            self.heartbeat["state"] = "STARTING"
+        self._told = told
+
+    def silent_ms(self) -> int:
+        return self._told.get("silent", 0)
+
+    def turn_ms(self) -> int:
+        return self._told.get("turn", 0)
+
+    def quiet_ms(self) -> int:
+        return self._told.get("quiet", 0)
+
+    def stuck_ms(self) -> int:
+        return self._told.get("stuck", 0)
+
+    def still_ms(self) -> int:
+        return self._told.get("starting", self._told.get("still", 0))
+
+    def age_ms(self) -> int:
+        return self._told.get("age", 0)
+
+
+@pytest.mark.row("N-35", "F63", "F64", "F76", "F59")
+@pytest.mark.parametrize(
+    ("name", "told", "most", "code"),
+    [
+        ("risk_role", "silent", 5_000, HUNG),
+        ("execution_role", "silent", 3_000, HUNG),
+        ("risk_role", "quiet", 5_000, HUNG),
+        ("execution_role", "quiet", 3_000, HUNG),
+        ("risk_role", "stuck", 5_000, HUNG),
+        ("risk_role", "sync", 10_000, LAG),
+        ("execution_role", "turn", 13_000, LAG),
+        ("risk_role", "turn", 15_000, LAG),
+        ("risk_role", "waiting", 100_000, LAG),
+        ("risk_role", "starting", 3_000, HUNG),
+        ("risk_role", "age", 60_000, HUNG),
+    ],
+)
+def test_role_is_judged_by_each_of_its_limits_and_not_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, told: str, most: int, code: str
+) -> None:
+    """What a limit allows is no STOP, a millisecond or an event more is the STOP of that limit."""
+    monkeypatch.setattr(supervisor_module, "machine_ns", lambda: NOW_NS)
+    context = Stage(tmp_path / "var", LIMITS).context()
+    beside = {"stuck": {"waiting": 1}, "turn": {"sync": 1}}.get(told, {})
+    codes = []
+    for value in (most, most + 1):
+        child = Told(name, **{told: value}, **beside)
+        record = Supervisor(context, {name: child}).check()
+        codes.append(None if record is None else record.reason_code)
+
+    assert codes == [None, code]
+
+
+@pytest.mark.row("F77")
+def test_sync_under_way_through_a_pause_counts_from_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that stood still with the whole machine is given its time again."""
+    monkeypatch.setattr(supervisor_module, "machine_ns", lambda: NOW_NS)
+    context = Stage(tmp_path / "var", LIMITS).context()
+    supervisor = Supervisor(context, {"risk_role": Told("risk_role", sync=60_000)})
+    assert supervisor.check() is not None
+
+    supervisor.rearm()
+
+    assert supervisor.check() is None
+
+
+def test_role_that_drains_may_stand_as_long_as_any_role(tmp_path: Path) -> None:
+    """The longer of the two limits counts while a role ends: a hang there costs no trade."""
+    supervisor = Supervisor(Stage(tmp_path / "var", LIMITS).context(), {})
+
+    assert supervisor.draining(Told("execution_role", still=5_000)) is None
+    record = supervisor.draining(Told("execution_role", still=5_001))
+    assert record is not None
+    assert "while it drained" in record.detail
+
+
+def test_ai_that_was_switched_off_is_not_waited_for(tmp_path: Path) -> None:
+    """The run's clock begins without an AI that died while the others started."""
+    children = {name: Told(name) for name in ("risk_role", "ai_role")}
+    children["ai_role"].heartbeat = {}
+    supervisor = Supervisor(Stage(tmp_path / "var", LIMITS).context(), children)
+    assert not supervisor.are_all_there()
+
+    supervisor.switch_ai_off("it died")
+
+    assert supervisor.are_all_there()
+
+
+def test_restarts_are_counted_within_a_minute_and_within_five(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two within 60 s and three within 300 s: each budget alone refuses the next one."""
+    child, now_s = Told("risk_role"), 0
+    monkeypatch.setattr(child_module, "awake_ns", lambda: now_s * 1_000_000_000)
+    found = []
+    for now_s in (0, 1, 2, 59, 60, 61, 299, 300, 301):  # noqa: B007
+        found.append(child.may_restart(2, 3))
+
+    #                 60 s budget    freed  300 s budget   freed
+    assert found == [True, True, False, False, True, False, False, True, True]
+
+
+def test_pause_gives_a_starting_role_its_time_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither heard nor seen at work while all stood still, a role counts from the pause's end."""
+    now_s = 0
+    monkeypatch.setattr(child_module, "awake_ns", lambda: now_s * 1_000_000_000)
+    child = Child("risk_role", [], tmp_path / "none", {})
+    now_s = 100
+    assert child.still_ms() == 100_000
+
+    child.rearm()
+
+    assert child.still_ms() == 0
 
 
 @pytest.mark.row("F59", "N-35")
@@ -420,6 +564,24 @@ def test_role_over_its_memory_is_killed_and_counts_as_memory(
     assert record.reason_code == "ROLE_MEMORY"
     assert watch.incidents() == ["ROLE_MEMORY"]
     assert watch.supervisor.children["market_role"].is_running
+
+
+def test_role_that_was_restarted_is_killed_again_for_its_memory(
+    tmp_path: Path, watches: list[Watched]
+) -> None:
+    """Each process is looked at anew, and a later crash is no kill for memory."""
+    watch = Watch(tmp_path / "var", {})
+    watches.append(watch)
+    child = watch.supervisor.children["risk_role"]
+
+    def has_restarted(times: int) -> bool:
+        return watch.supervisor.check() is None and len(child.restarts_ns) == times
+
+    for times in (1, 2):
+        watch.supervisor.kill_over_memory({"risk_role": 10**12})
+        wait_until(partial(has_restarted, times), "a restart")
+
+    assert watch.incidents() == ["ROLE_MEMORY", "ROLE_RESTARTED"] * 2
 
 
 @pytest.mark.row("N-90")
