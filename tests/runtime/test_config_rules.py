@@ -161,6 +161,11 @@ KELLY = [
         ),
         (["risk.positions_max=20"], ["risk.positions_max=21"], "risk.positions_max"),
         (["strategy.ema_fast=20"], ["strategy.ema_fast=21"], "strategy.ema_fast"),
+        (
+            ["acceptance.latency_ms_p95_max=80", "acceptance.latency_ms_p99_max=80"],
+            ["acceptance.latency_ms_p95_max=81", "acceptance.latency_ms_p99_max=80"],
+            "acceptance.latency_ms_p95_max",
+        ),
         (["strategy.rsi_oversold=69.9"], ["strategy.rsi_oversold=70"], "strategy.rsi_oversold"),
         (
             ["binance.backoff_min_market_ms=60000"],

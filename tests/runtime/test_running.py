@@ -166,6 +166,18 @@ def test_process_that_has_the_id_of_a_former_launcher_is_not_taken_for_it(tmp_pa
     assert process_mark(holder.pid) is None
 
 
+@pytest.mark.parametrize("is_its_own", [True, False])
+def test_process_that_has_the_id_of_a_launcher_is_none_without_its_mark(
+    tmp_path: Path, *, is_its_own: bool
+) -> None:
+    """A number that the system gave to another process keeps no run alive."""
+    pid = os.getppid()
+    mark = process_mark(pid) if is_its_own else "of another start"
+    write_hashed(tmp_path / CURRENT_FILE, {"run_id": "R", "pid": pid, "process": mark})
+
+    assert living_run(Var(tmp_path)) == ("R" if is_its_own else None)
+
+
 @pytest.mark.parametrize("content", [None, b"", b"{}\n", b"not json"])
 def test_note_that_is_missing_or_damaged_names_no_process(tmp_path: Path, content: bytes) -> None:
     """A missing or damaged note names no process and stops no question."""

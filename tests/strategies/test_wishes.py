@@ -42,6 +42,10 @@ from tests.strategies.strategy_feed import START, SYMBOL, config, event
         ({"valid_ms": 0}, "from 1 to"),
         ({"valid_ms": 86_400_001}, "from 1 to"),
         ({"valid_ms": "60"}, "from 1 to"),
+        ({"score": 111}, "expected 0 to 110"),
+        ({"score": -1}, "expected 0 to 110"),
+        ({"confidence": 101}, "0 to 100, found"),
+        ({"confidence": -1}, "0 to 100, found"),
     ],
 )
 def test_wish_that_nobody_could_meet_is_an_error_of_the_strategy(
@@ -58,6 +62,16 @@ def test_wish_is_exact() -> None:
 
     assert [wish.notional for wish in wishes if wish is not None] == [30 * 10**8] * 3
     assert buy("a test").wish is None
+
+
+def test_wish_may_be_as_large_as_it_may_be() -> None:
+    """Each bound itself is allowed: a day, all of the exposure, the highest score."""
+    most = buy("a test", valid_ms=86_400_000, share_bps=10_000, score=110, confidence=100)
+
+    assert (most.valid_ms, most.score, most.confidence) == (86_400_000, 110, 100)
+    assert most.wish is not None
+    assert most.wish.share_bps == 10_000
+    assert buy("a test", valid_ms=1, score=0, confidence=0).valid_ms == 1
 
 
 def test_adjustment_wants_a_level() -> None:

@@ -827,7 +827,7 @@ def test_cursor_is_judged_against_its_own_hash_its_run_and_its_queue(tmp_path: P
         write_hashed(path, cursor_json(run_id, "signals", "risk_role", Position(seq, 1, 0, chain)))
 
     assert check.check() is None
-    put(RUN_ID, 7)
+    put(RUN_ID, 1)  # Of an empty queue.
     assert _code(check.check()) == "CURSOR_AHEAD"
     put("20000101_000000", 7)
     assert _code(check.check()) == "CURSOR_FOREIGN_RUN"
@@ -851,8 +851,10 @@ def test_pinned_file_that_changes_or_goes_is_a_stop(tmp_path: Path) -> None:
     check = PinnedCheck(pins)
 
     assert check.check() is None
-    path.write_bytes(b"{ }")
-    assert _code(check.check()) == "CONFIG_INVALID"
+    for content in (b"{ }", b"[]"):  # Of another size, and of the same.
+        path.write_bytes(content)
+        os.utime(path, (1, 1))
+        assert _code(check.check()) == "CONFIG_INVALID"
     path.unlink()
     assert _code(check.check()) == "CONFIG_INVALID"
 

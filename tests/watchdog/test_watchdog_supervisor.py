@@ -301,21 +301,6 @@ def test_restarts_are_counted_within_a_minute_and_within_five(
     assert found == [True, True, False, False, True, False, False, True, True]
 
 
-def test_pause_gives_a_starting_role_its_time_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Neither heard nor seen at work while all stood still, a role counts from the pause's end."""
-    now_s = 0
-    monkeypatch.setattr(child_module, "awake_ns", lambda: now_s * 1_000_000_000)
-    child = Child("risk_role", [], tmp_path / "none", {})
-    now_s = 100
-    assert child.still_ms() == 100_000
-
-    child.rearm()
-
-    assert child.still_ms() == 0
-
-
 @pytest.mark.row("F59", "N-35")
 @pytest.mark.fault("F59", by="a sync longer than a hang may be", ends="SURVIVE")
 def test_time_in_disk_calls_is_no_hang(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
