@@ -114,6 +114,7 @@ def test_broken_json_that_names_an_order_is_a_breach_all_the_same(line: bytes) -
         {"horizon_ms": 60_001},
         {"horizon_ms": True},
         {"p_buy": "0.250001"},
+        {"p_buy": "0.249999"},
         {"p_buy": "0.25"},
         {"p_buy": "NaN"},
         {"p_buy": "-0.250000"},
@@ -128,6 +129,7 @@ def test_broken_json_that_names_an_order_is_a_breach_all_the_same(line: bytes) -
         {"features": [0]},
         {"features": ["0"] * len(FEATURES)},
         {"features": [10**16] * len(FEATURES)},
+        {"features": [-(10**16)] * len(FEATURES)},
         {"features": [True] * len(FEATURES)},
     ],
 )

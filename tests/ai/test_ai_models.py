@@ -348,7 +348,10 @@ def test_gate_needs_rows_and_whole_answers() -> None:
     rows = rows_labelled([0, 1, 2] * 20)
     few = rows[:29]
     assert ROWS_TOO_FEW in judge_candidate(rows, few, sure(few), sure(few)).reasons[0]
-    for broken in (sure(rows)[:-1], [*sure(rows)[:-1], (SCALE, 1, 0)], []):
+    enough = rows[:30]
+    assert judge_candidate(rows, enough, sure(enough), sure(enough)).passed
+    off = [[*sure(rows)[:-1], three] for three in ((SCALE, 1, 0), (SCALE + 1, -1, 0))]
+    for broken in (sure(rows)[:-1], *off, []):
         assert MODEL_DAMAGED in judge_candidate(rows, rows, broken, sure(rows)).reasons[0]
 
 

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from minibot.events.unit_sizes import DAY_MS
 from minibot.kernel.errors import RunStop
 from minibot.kernel.files import write_hashed
 from minibot.kernel.system import Files, StrPath
 from minibot.report.pruning import fates, left_metrics, remove, unpacked_bundles
 from minibot.runtime.paths import Var
+from tests.kernel.kernel_support import FaultFiles
 from tests.manifests import made_manifest
 
 BEGAN_MS = 1_772_409_600_000
 
 
-def put_sealed(folder: Path, run_id: str) -> None:
-    """Write a sealed simulated run of an id into a folder."""
+def put_sealed(folder: Path, run_id: str, *, simulated: bool = True) -> None:
+    """Write a sealed run of an id, a simulated one by default, into a folder."""
     folder.mkdir(parents=True)
-    made_manifest(run_id, {}, {}, BEGAN_MS).write(folder)
+    replace(made_manifest(run_id, {}, {}, BEGAN_MS), simulated=simulated).write(folder)
     write_hashed(folder / "seal.json", {"root": "0" * 64, "extra": {"state": "sealed"}})
 
 
@@ -35,6 +38,60 @@ def test_copy_takes_no_place_of_the_newest_run(tmp_path: Path) -> None:
     assert found[older] == ""
     assert "carry on" in found[newer]
     assert "copy" in found["good_night"]
+
+
+def test_rules_of_number_and_age_keep_what_they_say(tmp_path: Path) -> None:
+    """The newest stay by their number; a run stays until it is as old as the rule says."""
+    var = Var(tmp_path)
+    names = [f"2026030{day}_200000" for day in range(1, 6)]
+    for name in names:
+        put_sealed(var.runs / name, name)
+
+    def stay(now_ms: int, keep: int | None, days: int | None) -> list[str]:
+        found = fates(var, now_ms, keep=keep, days=days)
+        return [fate.record.run_id for fate in found if fate.stays]
+
+    assert stay(BEGAN_MS, 3, None) == names[2:]
+    assert stay(BEGAN_MS, 1, None) == names[4:]
+    assert stay(BEGAN_MS + 2 * DAY_MS - 1, None, 2) == names
+    assert stay(BEGAN_MS + 2 * DAY_MS, None, 2) == names[4:]
+
+
+def test_demo_to_carry_on_from_stays_beside_a_newer_night(tmp_path: Path) -> None:
+    """A night carries on from a night and a demo from a demo, so the last of each stays."""
+    var = Var(tmp_path)
+    older, demo, night = "20260301_200000", "20260302_200000", "20260303_200000"
+    for name in (older, demo, night):
+        put_sealed(var.runs / name, name, simulated=name != night)
+
+    found = {each.record.run_id: each.stays for each in fates(var, BEGAN_MS, keep=1, days=None)}
+
+    assert found[older] == ""
+    assert "carry on" in found[demo]
+
+
+def test_report_of_a_removed_run_stays_and_nothing_else(tmp_path: Path) -> None:
+    """A run that goes leaves its report in `var/pruned`; its move is durable before it shrinks."""
+    var = Var(tmp_path)
+    old, new = "20260301_200000", "20260302_200000"
+    for name in (old, new):
+        put_sealed(var.runs / name, name)
+    (var.runs / old / "report").mkdir()
+    (var.runs / old / "report" / "index.html").write_text("page")
+    files = FaultFiles()
+
+    remove(
+        var,
+        [fate for fate in fates(var, BEGAN_MS, keep=1, days=None) if not fate.stays],
+        files=files,
+    )
+
+    assert [path.name for path in var.runs.iterdir()] == [new]
+    assert [path.name for path in (var.pruned / old).iterdir()] == ["report"]
+    assert (var.pruned / old / "report" / "index.html").read_text() == "page"
+    calls = files.calls
+    moved, shrunk = calls.index(f"replace {old}"), calls.index("unlink manifest.json")
+    assert {"sync_folder pruned", "sync_folder runs"} <= set(calls[moved:shrunk])
 
 
 def test_figures_of_runs_that_are_gone_go_too(tmp_path: Path) -> None:
