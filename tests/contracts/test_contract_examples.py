@@ -189,7 +189,9 @@ def test_fixtures_made_from_recordings_equal_the_committed_ones(
 
     make_fixtures.main()
 
-    for path in sorted(tmp_path.iterdir()):
+    made = sorted(tmp_path.iterdir())
+    assert {path.name for path in made} >= {f"{type_}.json" for type_ in TYPES}
+    for path in made:
         committed = (FIXTURES / path.name).read_text(encoding="utf-8")
         assert committed == path.read_text(encoding="utf-8"), path.name
 
