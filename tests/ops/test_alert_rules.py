@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 
 from minibot.events.model import Event, Health, Incident
@@ -230,7 +231,7 @@ def test_disk_is_told_at_twice_the_room_at_which_the_run_stops(
     raw = load_config("config/nore-demo.v1.json").raw
     raw = {**raw, "watchdog": {**raw["watchdog"], "disk_free_min_mb": 1000}}
     usage = SimpleNamespace(free=free_mb * 1024 * 1024)
-    monkeypatch.setattr(status_rules.psutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr(psutil, "disk_usage", lambda path: usage)
 
     told = [*StatusRules(made_manifest(RUN, raw, {}, NOW), Var(tmp_path)).look(status())]
 

@@ -132,7 +132,8 @@ def test_span_values_a_carried_position_by_its_first_mark_from_the_beginning(mid
 
     assert meter.levels == [(1000 + mid) * UNIT] * 3
     assert meter.exposure_mean == mid * UNIT
-    assert (meter.drawdown_max, meter.lines.raw) == (0, 0)
+    assert meter.drawdown_max == 0
+    assert meter.lines.raw == 0
 
 
 def test_sharpe_is_annualised_from_hourly_returns() -> None:
