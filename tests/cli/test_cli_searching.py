@@ -301,7 +301,7 @@ def test_optimise_without_optuna_says_how_to_install_it(
     done = verb(var_dir, "optimise", *words, "--vary", "strategy.rsi_period=5:30")
 
     assert done.code == 2
-    assert "python3 tools/with_env.py --dev" in done.err
+    assert "with_env.py --dev" in done.err
 
 
 @pytest.mark.process
