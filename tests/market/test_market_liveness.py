@@ -879,7 +879,7 @@ def test_silent_line_is_given_up_unless_the_venue_has_nothing_new() -> None:
 
 @pytest.mark.row("F108")
 def test_books_asked_for_on_a_silent_line_are_those_heard_last() -> None:
-    """Of many symbols, those that brought data last would show first that the line is dead."""
+    """Symbols that brought data last would show first that the line is dead."""
     names = [f"{letter}USDT" for letter in "ABCDEFG"]
     market = Market(names)
     for name in names:

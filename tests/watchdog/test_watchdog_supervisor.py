@@ -237,7 +237,7 @@ class Told(Child):
 def test_role_is_judged_by_each_of_its_limits_and_not_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, told: str, most: int, code: str
 ) -> None:
-    """What a limit allows is no STOP, a millisecond or an event more is the STOP of that limit."""
+    """A limit itself is no STOP; a millisecond or an event more is the STOP of that limit."""
     monkeypatch.setattr(supervisor_module, "machine_ns", lambda: NOW_NS)
     context = Stage(tmp_path / "var", LIMITS).context()
     beside = {"stuck": {"waiting": 1}, "turn": {"sync": 1}}.get(told, {})
