@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minibot.backtest.report import ratios
-from minibot.backtest.report.exposure import exposure_of, stretched
+from minibot.backtest.report.exposure import Exposure, Held, exposure_of, stretched
 from minibot.backtest.report.returns import (
     DAY,
     HOUR,
@@ -206,6 +206,13 @@ def test_exposure_in_a_picture_shows_the_shortest_position() -> None:
     shown = stretched(exposure_of(result), result.from_ts, result.to_ts, 24)
 
     assert [round(step.ratio, 4) for step in shown] == [0.0, 0.01] + [0.0] * 22
+
+
+def test_position_that_ends_with_a_stretch_is_none_of_the_next_one() -> None:
+    """A stretch ends a millisecond before the next one begins, and so does what was held in it."""
+    exposure = Exposure((Held(0, 0.5), Held(100, 0.0)), 0.5, 0.25, 0.5)
+
+    assert stretched(exposure, 0, 200, 2) == [Held(0, 0.5), Held(100, 0.0)]
 
 
 def test_key_figures_by_hand() -> None:
