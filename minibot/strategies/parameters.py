@@ -96,7 +96,10 @@ class StrategyParameters:
                 f"< 100, found {found}"
             )
         if self.bar_interval == self.trend_interval:
-            raise invalid("strategy.trend_interval: expected another interval than bar_interval")
+            raise invalid(
+                "strategy.trend_interval: expected another interval than bar_interval, found "
+                f"{self.trend_interval} for both; if no longer bars exist, decide on shorter ones"
+            )
 
 
 def invalid(detail: str) -> RunStop:

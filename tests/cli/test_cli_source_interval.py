@@ -51,6 +51,23 @@ def test_minute_bars_need_no_option(var_dir: Path, tmp_path: Path) -> None:
     assert FINER not in named.err
 
 
+@pytest.mark.parametrize(
+    ("name", "words", "remedy"),
+    [
+        ("BTCUSDT-1m.csv", ("--timeframe", "1w"), "decide on shorter ones"),
+        ("FOO-1m.csv", (), "Name a pair, such as BTCUSDT"),
+    ],
+)
+def test_bars_that_cannot_be_traded_are_refused_with_what_to_name(
+    name: str, words: tuple[str, ...], remedy: str, var_dir: Path, tmp_path: Path
+) -> None:
+    """No bars are longer than a week's, and a file's symbol has to tell what pays for it."""
+    done = backtest(var_dir, write_klines(tmp_path, walk(300), name), *words)
+
+    assert done.code != 0
+    assert remedy in done.err
+
+
 @pytest.mark.parametrize("interval", ["4h", "6h", "8h", "12h", "1d"])
 def test_trend_of_long_bars_has_a_fixed_length(
     interval: str, var_dir: Path, tmp_path: Path

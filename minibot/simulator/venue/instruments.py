@@ -102,12 +102,17 @@ def symbol_infos(
 
 
 def _derived(symbol: str, sample: Mapping[str, Any] | None) -> dict[str, str]:
+    unknown = f"{symbol}: no trading rules: not in {TABLE_PATH.name}, and"
     quote = _quote_of(symbol)
-    if quote is None or sample is None:
-        why = "no known quote asset" if quote is None else "no trade to derive them from"
+    if quote is None:
         raise Refusal(
-            f"{symbol}: no trading rules: not in {TABLE_PATH.name}, and {why}.",
-            "Add an exchangeInfo line to the tape or the symbol to the table.",
+            f"{unknown} no known quote asset.",
+            f"Name a pair, such as BTCUSDT; quote assets: {', '.join(QUOTE_ASSETS)}.",
+        )
+    if sample is None:
+        raise Refusal(
+            f"{unknown} no trade to derive them from.",
+            "Play a source in which it trades; a tape may state them in an exchangeInfo line.",
         )
     step = _increment(sample["q"])
     return {
