@@ -400,6 +400,20 @@ def test_locks_are_whole_on_a_phone(chromium: Chromium, record: RecordPage) -> N
     assert chromium.holds("at('locks').scrollWidth <= at('locks').parentElement.clientWidth")
 
 
+def test_tables_of_a_page_need_no_scrolling_sideways_on_a_phone(
+    chromium: Chromium, record: RecordPage
+) -> None:
+    """Each row of many figures is a card, in which every figure has its name."""
+    enter(chromium, record.url, record.make_code(), PHONE_PX)
+    wait_until(lambda: "BTCUSDT" in text_of_table(chromium, "trades"), "the trades are there")
+    shown = "[...document.querySelectorAll('.cards')].filter(t => t.offsetParent)"
+
+    assert chromium.ask(f"{shown}.length") >= 2
+    assert chromium.ask(f"{shown}.filter(t => t.scrollWidth > t.parentElement.clientWidth)") == []
+    names = "[...at('trades').rows[1].cells].map(c => getComputedStyle(c, '::before').content)"
+    assert chromium.ask(names)[:3] == ['"trade"', '"symbol"', '"net"']
+
+
 def brightness(colour: str) -> float:
     """Return how bright `rgb(...)` is, from 0 to 1."""
     parts = [float(each) for each in colour.partition("(")[2].rstrip(")").split(",")[:3]]

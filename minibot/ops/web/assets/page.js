@@ -54,14 +54,17 @@ function cell(kind, text, style = "") {
   if (style) found.className = style;
   return found;
 }
-// Rows are texts, or [text, class].
+// Rows are texts, or [text, class]. On a phone a row of more than three cells is a card of pairs.
 function table(id, head, rows, none) {
+  const names = head.map((each) => Array.isArray(each) ? each[0] : each);
   const body = document.createElement("tbody");
   for (const row of rows) {
     const line = document.createElement("tr");
     for (const each of row) line.append(each instanceof Node ? each : Array.isArray(each) ? cell("td", each[0], each[1]) : cell("td", each));
+    for (const [number, made] of [...line.cells].entries()) made.dataset.name = names[number];
     body.append(line);
   }
+  at(id).classList.toggle("cards", rows.length > 0 && head.length > 3);
   const top = document.createElement("thead");
   const line = document.createElement("tr");
   for (const each of head) {
