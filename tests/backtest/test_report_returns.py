@@ -143,22 +143,23 @@ def test_exposure_of_two_symbols_counts_their_time_once_and_their_cost_twice() -
     assert exposure.ratio_mean == pytest.approx(0.01 * 8 / 24)
 
 
-def test_exposure_after_a_part_is_sold_is_the_cost_of_what_the_books_still_hold() -> None:
-    """A sale takes the oldest purchase first: of lots at 100 and at 50, the one at 50 is left."""
+@pytest.mark.parametrize(("sales", "left"), [(("3",), 50), (("1", "2"), 50), (("1",), 200)])
+def test_exposure_after_a_part_is_sold_is_the_cost_of_what_the_books_still_hold(
+    sales: tuple[str, ...], left: int
+) -> None:
+    """A sale takes the oldest purchase first: of lots at 100 and at 50, those at 50 are left."""
     maker = ResultMaker()
     result = maker.result
-    result.from_ts, result.to_ts = START, START + 4 * HOUR_MS
-    for hour, (side, qty, price) in enumerate((("BUY", "2", "100"), ("BUY", "2", "50"))):
+    orders = [("BUY", "2", "100"), ("BUY", "2", "50"), *(("SELL", qty, "50") for qty in sales)]
+    result.from_ts, result.to_ts = START, START + len(orders) * HOUR_MS
+    for hour, (side, qty, price) in enumerate(orders):
         ids = f"order-{hour}", f"client-{hour}"
         fill = Fill(*ids, "BTCUSDT", side, qty, price, "0", "USDT", "TAKER")
         maker.add("fills", START + hour * HOUR_MS, fill)
         result.performance.on_fill(fill, START + hour * HOUR_MS)
-    sale = Fill("order-2", "client-2", "BTCUSDT", "SELL", "3", "50", "0", "USDT", "TAKER")
-    maker.add("fills", START + 2 * HOUR_MS, sale)
-    result.performance.on_fill(sale, START + 2 * HOUR_MS)
 
     held = result.performance.portfolio.position_cost("BTCUSDT")
-    assert held == 50 * UNIT
+    assert held == left * UNIT
     assert exposure_of(result).steps[-1].ratio == held / result.equity_start
 
 
@@ -237,6 +238,8 @@ def test_key_figures_by_hand() -> None:
     assert figures["expectancy_ratio"] == "0.750000"
     assert (figures["notional"], figures["fills"]) == ("530.00000000", 4)
     assert figures["fees_bps"] == "0.000000"
+    mean = (10_000 + 10_050 + 10_050 + 10_030 + 10_030) / 5  # At each fill, and at the end.
+    assert figures["turnover"] == f"{530 / mean:.6f}"
     assert figures["time_in_market"] == f"{2 / (12 * 24):.6f}"
 
 

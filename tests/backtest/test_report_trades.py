@@ -94,6 +94,16 @@ def test_losses_in_a_row_are_counted_as_the_trades_close() -> None:
     assert review.figures["losses_in_a_row_max"] == 6
 
 
+def test_trade_that_earns_nothing_ends_losses_in_a_row() -> None:
+    """Losses on both sides of an even trade are two rows of their own."""
+    sold = ("90", "90", "100", "90")
+    trips = [Trip(at * HOUR, at * HOUR + 1, "100", price, fee="0") for at, price in enumerate(sold)]
+
+    figures = reviewed(trips).figures
+
+    assert (figures["losses"], figures["losses_in_a_row_max"]) == (3, 2)
+
+
 @pytest.mark.parametrize("name", ["by_symbol", "by_entry", "by_exit"])
 def test_groups_add_up_to_the_whole(name: str) -> None:
     """Every closed trade is in exactly one group."""
