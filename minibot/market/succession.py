@@ -213,7 +213,7 @@ class Succession:
         if connection is self._active:
             self._connected(connection, now_ms)
             if self.line.failures:
-                detail = f"connection {number} after {self.line.failures} failures"
+                detail = f"connection {number}; failed attempts before: {self.line.failures}"
                 self.feed.board.add(now_ms, CONNECTED, detail)
 
     def _connected(self, connection: _Connection, now_ms: int) -> None:

@@ -351,7 +351,7 @@ class SymbolFeed:
             return []
         self.gaps += 1
         count = missing.to_id - missing.from_id + 1
-        detail = f"{self.symbol}: {count} trades missing from id {missing.from_id}"
+        detail = f"{self.symbol}: trades missing from id {missing.from_id} on: {count}"
         self._board.add(now_ms, SEQUENCE_GAP, detail)
         return self._broken(trade_ts, now_ms, "trades missing")
 
