@@ -49,10 +49,11 @@ def logged(path: Path, deadly: str = NONE) -> dict[str, Any]:
 
 
 def noted(path: Path) -> list[dict[str, Any]]:
-    """Return the messages in a file of that program, oldest first."""
+    """Return the messages in a file of that program, oldest first, but one half written."""
     if not path.exists():
         return []
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    lines = path.read_text().splitlines(keepends=True)
+    return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
 def kinds_of(messages: list[dict[str, Any]], run_id: str) -> list[str]:
