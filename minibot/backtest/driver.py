@@ -53,6 +53,7 @@ from minibot.events.names import (
 from minibot.events.reasons import SOURCE_ENDED
 from minibot.events.roles import Roles
 from minibot.events.unit_sizes import NEVER
+from minibot.exchanges.tapes.kline_bars import INTERVALS
 from minibot.risk.core import RiskCore
 from minibot.risk.watch import RiskWatch
 from minibot.runtime.configuration.config import Config
@@ -344,8 +345,9 @@ class _Pass:
         inputs: Inputs = {}
         seq = 0
         given = (self._lockstep, self._run_id, self._watch, result, self._announce_end)
+        core = self._lockstep.strategy.core
         walked: WalkedBars | WalkedPortfolio
-        if isinstance(source, Merged):
+        if isinstance(source, Merged) or (isinstance(core, StrategyCore) and core.is_scanning):
             walked = WalkedPortfolio(markets, *given, self._close_ts())
         else:
             walked = WalkedBars(markets[0], *given, self._close_ts())
@@ -390,19 +392,18 @@ class _Pass:
         source, core = self._source, self._lockstep.cores[STRATEGY_ROLE]
         if not isinstance(source, BarSource | Merged) or not isinstance(core, StrategyCore):
             return []
-        if core.is_scanning:  # A scanning core acts on beats, so each has to be fed.
-            return []
         risk = self._lockstep.cores[RISK_ROLE]
-        read = set(core.chosen.needs.intervals)
+        # A scan is due before any bar or beat, so each of them has to be fed.
+        read = set(INTERVALS if core.is_scanning else core.chosen.needs.intervals)
         if isinstance(risk, RiskCore):
             read |= risk.bar_intervals
-        if isinstance(source, BarSource):
+        if isinstance(source, BarSource) and not core.is_scanning:
             market = source.market(read)
             return [] if market is None else [market]
         if not core.is_deaf_to_trades:
             return []
         found: list[BarMarket] = []
-        for each in source.sources:
+        for each in source.sources if isinstance(source, Merged) else [source]:
             market = each.market(read) if isinstance(each, BarSource) else None
             if market is None:
                 return []

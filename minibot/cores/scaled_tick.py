@@ -16,10 +16,18 @@ from minibot.events.native import mypyc_attr
 
 
 class Maker(Protocol):
-    """Source of ticks without events, which can make the event of a tick when it is needed."""
+    """Source of ticks without events: what a filled tick lacks, and its event when it is needed."""
 
     def event(self, seq: int) -> Event:
         """Return the event of the tick that was filled last, as line `seq` of its queue."""
+        ...
+
+    def last_price(self) -> int:
+        """Return the price in that event, in hundred-millionths."""
+        ...
+
+    def is_trade(self) -> bool:
+        """Return whether that event is a trade."""
         ...
 
 
@@ -89,14 +97,26 @@ class ScaledTick:
             raise ValueError("scaled tick: expected a filled one, found an empty one")
         return self._maker.event(seq)
 
-    def last(self, seq: int) -> int:
-        """Return the price of the last trade as its event has it; the bid before any trade."""
-        payload = self.event(seq).payload
+    def last(self) -> int:
+        """Return the price of the last trade as its event has it; the bid before any trade.
+
+        Raises:
+            ValueError: It has not been filled.
+        """
+        if self._event is None and self._maker is not None:
+            return self._maker.last_price()  # An event would be written out and parsed again.
+        payload = self.event(0).payload
         return parse_amount(payload.price) if isinstance(payload, MarketTick) else 0
 
-    def is_trade(self, seq: int) -> bool:
-        """Return whether its event is a trade."""
-        payload = self.event(seq).payload
+    def is_trade(self) -> bool:
+        """Return whether its event is a trade.
+
+        Raises:
+            ValueError: It has not been filled.
+        """
+        if self._event is None and self._maker is not None:
+            return self._maker.is_trade()
+        payload = self.event(0).payload
         return isinstance(payload, MarketTick) and payload.kind == "trade"
 
 

@@ -180,6 +180,14 @@ class BarRows:
         payload = shown.payload(self._symbol)
         return Event(exact.ts, place_id(seq), MARKET_ROLE, self._run_id, NO_CMDLINE, payload)
 
+    def last_price(self) -> int:
+        """Return the price of the tick that was delivered last: trades meet the bid."""
+        return self._exact.bid
+
+    def is_trade(self) -> bool:
+        """Return True: all ticks inside bars are trades."""
+        return True
+
     def end_of(self, row: int) -> int:
         """Return the end of a row of the current block, Unix ms."""
         block = self._block

@@ -91,6 +91,14 @@ class TickRows:
         row = {name: int(column[self.at]) for name, column in self._columns.items()}
         return tick_event(self.symbol, row, seq, self._run_id, self._cmdline_hash)
 
+    def last_price(self) -> int:
+        """Return the price of the row delivered last, in hundred-millionths."""
+        return int(self._columns["price"][self.at])
+
+    def is_trade(self) -> bool:
+        """Return whether the row delivered last is a trade."""
+        return int(self._columns["flags"][self.at]) & IS_TRADE != 0
+
     def walk(self, last: int, seq: int) -> None:
         """Deliver rows to the cores, from the end of the last walk up to row `last` (excluded).
 

@@ -411,7 +411,7 @@ class PaperExecutorNoreV1(Core):
             touch = self._touch_of(symbol)
         touch.take(tick, seq)
         if self._keeps_last:
-            touch.last = tick.last(seq)
+            touch.last = tick.last()
         if not self.orders:
             return None
         messages: list[Message] = []
@@ -474,7 +474,7 @@ class PaperExecutorNoreV1(Core):
             touch.ask_taken = 0
         touch.take(tick, seq)
         if self._keeps_last:
-            touch.last = tick.last(seq)
+            touch.last = tick.last()
 
     def _select(self, symbol: str) -> None:
         """Make a symbol the current one, with its touch and rules."""
@@ -559,11 +559,11 @@ class PaperExecutorNoreV1(Core):
         The first tick after its latency triggers it too, if the last trade was such a trade. Age
         and touch of the tick matter only for fills.
         """
-        rules, price = self._trading, tick.last(seq)
+        rules, price = self._trading, tick.last()
         if rules is None:
             return
         if tick.ts < order.due_ts:
-            if not tick.is_trade(seq):
+            if not tick.is_trade():
                 return
             if not order.is_reached_early(price, tick.ts):
                 order.was_reached = order.is_reached(price)
@@ -572,10 +572,10 @@ class PaperExecutorNoreV1(Core):
             order.due_ts = max(order.intent_ts, tick.ts)
         was_reached, order.was_reached = order.was_reached, False
         if not order.is_reached(price):
-            if order.trail is not None and tick.is_trade(seq):
+            if order.trail is not None and tick.is_trade():
                 order.follow(price, rules.price_step)
             return
-        if not was_reached and not tick.is_trade(seq):
+        if not was_reached and not tick.is_trade():
             return
         self._trigger_at(order, price, rules, seq, tick, messages)
 

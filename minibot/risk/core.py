@@ -369,7 +369,7 @@ class RiskCore(Core):
             if breaches is not None:
                 return [stop(state, breaches, verdict_for_tick(state, tick, seq))]
         if rules.rests:
-            market.last = tick.last(seq)
+            market.last = tick.last()
         if rules.plan.silent_ms is not None and market.qty:
             exits = state.exits_of(market)
             state.exits.on_held_tick(exits, before, tick.ts)

@@ -154,10 +154,7 @@ class StrategyCore(Core):
         if isinstance(item, Prices):
             return self._on_prices(item)
         if isinstance(item, BarInput):
-            decision = self._on_bar(item.symbol, item.bar, now)
-            if decision is None:
-                return None
-            return [self._signal(item.symbol, decision, item.ts, item.ref(seq), seq)]
+            return self._on_bar(item, item.symbol, item.bar, seq, now)
         if isinstance(item, FillMessage):
             self._on_fill(item, now)
         elif isinstance(item, ActionMessage):
@@ -200,7 +197,6 @@ class StrategyCore(Core):
 
     def _on_event(self, event: Event, seq: int, now: int) -> list[Message] | None:
         payload = event.payload
-        messages: list[Message] | None = None
         if isinstance(payload, MarketTick):
             symbol = payload.symbol
             watched = self._found
@@ -213,26 +209,12 @@ class StrategyCore(Core):
             tick.event = None
             return answered
         if isinstance(payload, Bar):
-            symbol, bar, scans = payload.symbol, ClosedBar.of_event(payload), self._scans
-            if scans is not None:
-                messages = _scan_messages(scans.on_bar(symbol, bar, now), event, seq)
-                if scans.is_for_ranks_alone(symbol, bar):
-                    return messages
-            decision = self._on_bar(symbol, bar, now)
-        else:
-            if not isinstance(payload, Beat):
-                self._take_rare(event, now)
-            elif self._scans is not None:  # A strategy gets no beats.
-                messages = _scan_messages(self._scans.on_beat(now), event, seq)
-            return messages
-        if decision is None:
-            return messages
-        signal = self._signal(symbol, decision, event.ts, named(event.id, event.run_id), seq)
-        if messages is None:
-            return [signal]
-        signal.ordinal = len(messages)
-        signal._ref = derived(WRITERS[SIGNALS], signal.cause, signal.ordinal)
-        return [*messages, signal]
+            return self._on_bar(event, payload.symbol, ClosedBar.of_event(payload), seq, now)
+        if not isinstance(payload, Beat):
+            self._take_rare(event, now)
+        elif self._scans is not None:  # A strategy gets no beats.
+            return _scan_messages(self._scans.on_beat(now), event, seq)
+        return None
 
     def _answer(
         self,
@@ -262,20 +244,44 @@ class StrategyCore(Core):
             return None
         return [self._signal(tick.symbol, decision, tick.ts, tick.ref(seq), seq)]
 
-    def _on_bar(self, symbol: str, bar: ClosedBar, now: int) -> Decision | None:
-        """Pass a closed bar to the strategy; return its decision, unless that is nothing new.
+    def _on_bar(
+        self, item: Event | BarInput, symbol: str, bar: ClosedBar, seq: int, now: int
+    ) -> list[Message] | None:
+        """Take a closed bar; return the scan that was due before it, and its signal, if any.
 
-        With `strategy.bars_from_ticks` live bars are ignored, as trades make their own.
+        With `strategy.bars_from_ticks` the strategy gets no live bars, as trades make its own.
+
+        Args:
+            item: The input with the bar.
+            symbol: The market.
+            bar: The bar.
+            seq: The number of its line.
+            now: Market time.
         """
+        messages: list[Message] | None = None
+        scans = self._scans
+        if scans is not None:
+            messages = _scan_messages(scans.on_bar(symbol, bar, now), item, seq)
+            if scans.is_for_ranks_alone(symbol, bar):
+                return messages
         if self._bars_from_ticks and bar.is_live:
-            return None
+            return messages
         watched = self._found
         if watched is None or symbol != self._symbol:
             # One look-up: with bars of many symbols, caching this one would not help.
             watched = self._watched.get(symbol) or self._find(symbol)
         watched.view._now = now
         decision = self._hand_bar(watched, bar)
-        return None if decision is None else self._weighed(watched, decision, now)
+        if decision is not None:
+            decision = self._weighed(watched, decision, now)
+        if decision is None:
+            return messages
+        signal = self._signal(symbol, decision, item.ts, _id_of(item, seq), seq)
+        if messages is None:
+            return [signal]
+        signal.ordinal = len(messages)
+        signal._ref = derived(WRITERS[SIGNALS], signal.cause, signal.ordinal)
+        return [*messages, signal]
 
     def _on_fill(self, fill: FillMessage, now: int) -> None:
         watched = self._found
@@ -560,11 +566,18 @@ def _weightier(one: Decision, other: Decision) -> Decision:
     return other if other.side == SELL or one.side == HOLD else one
 
 
-def _scan_messages(payloads: list[Payload], event: Event, seq: int) -> list[Message] | None:
-    """Return the messages of a scan caused by an event; None without a scan."""
+def _id_of(item: Event | BarInput, seq: int) -> EventId:
+    """Return the id of an input, line `seq` of `market_ticks`."""
+    return item.ref(seq) if isinstance(item, BarInput) else named(item.id, item.run_id)
+
+
+def _scan_messages(
+    payloads: list[Payload], item: Event | BarInput, seq: int
+) -> list[Message] | None:
+    """Return the messages of a scan caused by an input; None without a scan."""
     if not payloads:
         return None
-    cause, ts = named(event.id, event.run_id), event.ts
+    cause, ts = _id_of(item, seq), item.ts
     return [
         ReportMessage.caused_by(cause, ts, seq, ordinal, payload, SIGNALS)
         for ordinal, payload in enumerate(payloads)

@@ -58,7 +58,7 @@ def _config(rng: random.Random) -> Config:
     raw["market"]["bar_intervals"] = sorted({own, trend, *raw["market"]["bar_intervals"]} - {"1s"})
     raw["strategy"] |= {"bar_interval": own, "trend_interval": trend}
     leave_gates_out(rng, raw)
-    keys = strategy_keys(rng, rng.choice(STRATEGIES)) | _times(rng)
+    keys = strategy_keys(rng, rng.choice(STRATEGIES)) | _times(rng) | _scanner(rng, raw)
     # What is short beside a bar would leave most entries unfilled, as would a lack of edge.
     for key in ("maker_patience_market_ms", "late_fill_market_ms"):
         if raw["risk"].get(key) is not None and rng.random() < 0.7:
@@ -89,6 +89,23 @@ def strategy_keys(rng: random.Random, name: str) -> JsonObject:
         keys["strategy.parameters.step"] = "0.04"
     elif name == "nore_strategy_v1":
         keys |= {"strategy.momentum_bps_min": "0.5", "strategy.cost_gate": False}
+    return keys
+
+
+def _scanner(rng: random.Random, raw: JsonObject) -> JsonObject:
+    """Draw a scanner for one profile of three: what reads its ranks and its regime, too."""
+    if rng.random() < 0.67:
+        return {}
+    scanner: JsonObject = {
+        "bar_interval": rng.choice(raw["market"]["bar_intervals"]),
+        "mode": rng.choice(["time", "event"]),
+        "every_market_ms": rng.choice([60_000, 90_000, 300_000, 3_600_000]),
+    }
+    keys: JsonObject = {"scanner": scanner}
+    if rng.random() < 0.5:
+        keys["strategy.rank_max"] = rng.choice([1, 2, 3])
+    if rng.random() < 0.3:
+        keys["risk.entry_regimes"] = ["mixed"]
     return keys
 
 

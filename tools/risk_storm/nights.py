@@ -82,6 +82,14 @@ class _Maker:
         event_id = position_id(RUN_ID, MARKET_ROLE, TICKS, seq)
         return Event(self._ts, event_id, MARKET_ROLE, RUN_ID, HASH, self._payload)
 
+    def last_price(self) -> int:
+        """Return its price, in hundred-millionths."""
+        return parse_amount(self._payload.price)
+
+    def is_trade(self) -> bool:
+        """Return whether it is a trade."""
+        return self._payload.kind == "trade"
+
 
 class Weather:
     """Drawer of a night's inputs.

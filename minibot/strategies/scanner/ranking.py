@@ -8,9 +8,10 @@ components add up to the reported score, and a filter is judged by the figure th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, Final, NamedTuple
 
-from minibot.events.decimals import decimal_text, format_fixed, parse_fixed
+from minibot.events.decimals import POWERS, decimal_text, format_fixed, parse_fixed
 from minibot.strategies.scanner.factors import Factors
 from minibot.strategies.scanner.orthogonal import orthogonal, standardised
 from minibot.strategies.scanner.regime import PLACES
@@ -29,29 +30,40 @@ POINTS: Final = 25.0
 ONCHAIN_SHARE: Final = 0.25
 """Share with which the on-chain distance joins Volume's before it is orthogonalised."""
 
-COMPONENTS: Final = ("momentum", "technical", "volume", "quality")
+FACTORS: Final = ("momentum", "technical", "volume", "quality")
+COMPONENTS: Final = (*FACTORS, "onchain", "social")
 THRESHOLD_PLACES: Final = 8
+_THRESHOLD_UNITS: Final = POWERS[THRESHOLD_PLACES - PLACES]
 
 NO_VALUE: Final = "missing"
 NO_MODEL: Final = "-"
 
 
 class Filter(NamedTuple):
-    """Filter of a symbol: a value with its threshold.
+    """Filter of a symbol: a figure with its threshold.
 
     Attributes:
         name: Name of its threshold's key.
-        value: Decimal text; None if it is missing, which never passes.
+        figure: The figure in hundredths; None if it is missing, which never passes.
         relation: `>=` or `<=`.
         threshold: Decimal text.
-        passed: Whether the value meets the threshold.
     """
 
     name: str
-    value: str | None
+    figure: int | None
     relation: str
     threshold: str
-    passed: bool
+
+    @property
+    def value(self) -> str | None:
+        """The figure as decimal text; None if it is missing."""
+        return None if self.figure is None else _text(self.figure)
+
+    @property
+    def passed(self) -> bool:
+        """True if the figure meets the threshold."""
+        room, _ = self.headroom()
+        return room >= 0
 
     @property
     def text(self) -> str:
@@ -61,12 +73,21 @@ class Filter(NamedTuple):
 
     def headroom(self) -> tuple[int, int]:
         """Return the room left as a share of the threshold: numerator, and denominator above 0."""
-        if self.value is None:
+        if self.figure is None:
             return -(10**30), 1
-        value = parse_fixed(self.value, THRESHOLD_PLACES)
-        threshold = parse_fixed(self.threshold, THRESHOLD_PLACES)
-        room = value - threshold if self.relation == ">=" else threshold - value
-        return room, max(1, abs(threshold))
+        value, limit = self.figure * _THRESHOLD_UNITS, _limit_of(self.threshold)
+        room = value - limit if self.relation == ">=" else limit - value
+        return room, max(1, abs(limit))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as one JSON object."""
+        return {
+            "name": self.name,
+            "value": self.value,
+            "relation": self.relation,
+            "threshold": self.threshold,
+            "passed": self.passed,
+        }
 
 
 class Ranked(NamedTuple):
@@ -76,18 +97,22 @@ class Ranked(NamedTuple):
         symbol: The market.
         rank: From 1; None without a score.
         score: Decimal text of two places, 0 to 110; None if a value is missing.
-        components: Points by component: the four factors, `onchain`, `social`; empty without a
-            score.
-        filters: Each filter with value and threshold.
+        points: Hundredths by component, in the order of `COMPONENTS`; empty without a score.
+        filters: Each filter with figure and threshold.
         lacks: The missing values; empty if none is missing.
     """
 
     symbol: str
     rank: int | None
     score: str | None
-    components: Mapping[str, str]
+    points: tuple[int, ...]
     filters: tuple[Filter, ...]
     lacks: str
+
+    @property
+    def components(self) -> dict[str, str]:
+        """Points by component as decimal text of two places; empty without a score."""
+        return dict(zip(COMPONENTS, map(_text, self.points), strict=False))
 
     @property
     def is_opportunity(self) -> bool:
@@ -117,8 +142,8 @@ class Ranked(NamedTuple):
             "rank": self.rank,
             "symbol": self.symbol,
             "score": self.score,
-            "components": dict(self.components),
-            "filters": [one._asdict() for one in self.filters],
+            "components": self.components,
+            "filters": [one.to_json() for one in self.filters],
             "is_opportunity": self.is_opportunity,
             "lacks": self.lacks,
             "against": self.against,
@@ -155,27 +180,22 @@ def ranked(
     scored = [(name, one.factors) for name in names if (one := measured[name]).factors is not None]
     points = _points([factors for _, factors in scored if factors is not None], weights)
     moved = _moved(measured, [name for name, _ in scored], points, weights)
-    rows: list[tuple[int, str, Mapping[str, str]]] = []
+    rows: list[tuple[int, str, tuple[int, ...]]] = []
     for number, (name, _) in enumerate(scored):
         four = points[number]
         base = _bounded(MIDDLE + sum(four))
         joined = _bounded(base + moved[number])
         social = _social(measured[name].social)
-        all_points = [*four, joined - base, social]
-        components = {
-            key: _text(each)
-            for key, each in zip((*COMPONENTS, "onchain", "social"), all_points, strict=True)
-        }
-        rows.append((joined + social, name, components))
-    rows.sort(key=lambda row: (-row[0], row[1]))
+        rows.append((-joined - social, name, (*four, joined - base, social)))
+    rows.sort()  # By falling score, then by name, which no two have in common.
     found = [
-        Ranked(name, rank, _text(score), components, _filters(measured[name], score, settings), "")
-        for rank, (score, name, components) in enumerate(rows, 1)
+        Ranked(name, rank, _text(-fall), all_points, _filters(measured[name], -fall, settings), "")
+        for rank, (fall, name, all_points) in enumerate(rows, 1)
     ]
     return (
         *found,
         *(
-            Ranked(name, None, None, {}, _filters(one, None, settings), one.lacks)
+            Ranked(name, None, None, (), _filters(one, None, settings), one.lacks)
             for name in names
             if (one := measured[name]).factors is None
         ),
@@ -186,7 +206,7 @@ def _points(factors: Sequence[Factors], weights: Sequence[int]) -> list[tuple[in
     """Return each symbol's hundredths by factor."""
     if not factors:
         return []
-    columns = [standardised([one[at] for one in factors]) for at in range(len(COMPONENTS))]
+    columns = [standardised([one[at] for one in factors]) for at in range(len(FACTORS))]
     return _weighed(orthogonal(columns), weights)
 
 
@@ -231,7 +251,7 @@ def standardised_factors(
 ) -> list[list[float]]:
     """Return the four factors of symbols that have them, as distances from their means."""
     factors = [one for name in names if (one := measured[name].factors) is not None]
-    return [standardised([one[at] for one in factors]) for at in range(len(COMPONENTS))]
+    return [standardised([one[at] for one in factors]) for at in range(len(FACTORS))]
 
 
 def _social(value: float | None) -> int:
@@ -243,42 +263,34 @@ def _social(value: float | None) -> int:
 
 def _filters(one: Measured, score: int | None, settings: ScannerSettings) -> tuple[Filter, ...]:
     factors = one.factors
-    rise = None if factors is None else factors.change_percent
-    mean_range = None if factors is None else factors.range_bps
+    traded = spread = rise = None
+    if factors is not None:
+        traded = hundredths(factors.quote_volume)
+        spread = hundredths(factors.range_bps)
+        rise = hundredths(factors.change_percent)
     return (
-        _filter("score_min", None if score is None else _text(score), ">=", settings.score_min),
-        _filter(
-            "quote_volume_min",
-            None if factors is None else decimal_text(factors.quote_volume, PLACES),
-            ">=",
-            settings.quote_volume_min,
-        ),
-        _filter("range_bps_min", _text_or_none(mean_range), ">=", settings.range_bps_min),
-        _filter("range_bps_max", _text_or_none(mean_range), "<=", settings.range_bps_max),
-        _filter("change_percent_max", _text_or_none(rise), "<=", settings.change_percent_max),
+        Filter("score_min", score, ">=", settings.score_min),
+        Filter("quote_volume_min", traded, ">=", settings.quote_volume_min),
+        Filter("range_bps_min", spread, ">=", settings.range_bps_min),
+        Filter("range_bps_max", spread, "<=", settings.range_bps_max),
+        Filter("change_percent_max", rise, "<=", settings.change_percent_max),
     )
 
 
-def _filter(name: str, value: str | None, relation: str, threshold: str) -> Filter:
-    if value is None:
-        return Filter(name, None, relation, threshold, False)
-    found = parse_fixed(value, THRESHOLD_PLACES)
-    limit = parse_fixed(threshold, THRESHOLD_PLACES)
-    passed = found >= limit if relation == ">=" else found <= limit
-    return Filter(name, value, relation, threshold, passed)
+@cache
+def _limit_of(threshold: str) -> int:
+    """Return a threshold in whole units of `THRESHOLD_PLACES`; each scan needs the same few."""
+    return parse_fixed(threshold, THRESHOLD_PLACES)
 
 
 def hundredths(value: float) -> int:
     """Return a figure in whole hundredths, by the module's rule of rounding."""
-    return parse_fixed(decimal_text(value, PLACES), PLACES)
+    text = decimal_text(value, PLACES)
+    return int(text[: -PLACES - 1] + text[-PLACES:])  # The point left out; nothing else can be.
 
 
 def _text(value: int) -> str:
     return format_fixed(value, PLACES)
-
-
-def _text_or_none(value: float | None) -> str | None:
-    return None if value is None else decimal_text(value, PLACES)
 
 
 def _bounded(value: int) -> int:
