@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import random
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from minibot.simulator.sources.kline_rows import COLUMNS
 START = 1_735_689_600_000
 ROWS = 40
 NAME = "BTCUSDT-1m-2025-01.csv"
+REST_NAME = "BTCUSDT-1m-2025-01.jsonl"
 
 
 def cells_of(row: int, end: str = "") -> list[str]:
@@ -33,6 +35,14 @@ def cells_of(row: int, end: str = "") -> list[str]:
 
 def text_of(rows: list[list[str]]) -> str:
     return "".join(",".join(row) + "\n" for row in rows)
+
+
+def rest_text_of(rows: list[list[str]]) -> str:
+    """Return rows as the REST endpoint writes them: times and the number of trades as numbers."""
+    cells = [
+        [cell if at in (0, 6, 8) else f'"{cell}"' for at, cell in enumerate(row)] for row in rows
+    ]
+    return "".join(f"[{','.join(row)}]\n" for row in cells)
 
 
 def clean() -> list[list[str]]:
@@ -69,6 +79,21 @@ def test_clean_file_is_read_as_it_is_row_by_row(
         assert_same(path)
 
 
+@pytest.mark.parametrize("end", ["", "000"], ids=["ms", "us"])
+def test_rows_of_the_rest_endpoint_are_read_as_they_are_row_by_row(
+    end: str, tmp_path: Path
+) -> None:
+    """As `minibot download-data` stores them, packed or not, with or without a last line break."""
+    text = rest_text_of([cells_of(row, end) for row in range(ROWS)])
+    plain, packed = tmp_path / REST_NAME, tmp_path / f"{REST_NAME}.gz"
+    plain.write_text(text.removesuffix("\n"))
+    packed.write_bytes(gzip.compress(text.encode()))
+
+    for path in (plain, packed):
+        assert_same(path)
+
+
+@pytest.mark.parametrize("write", [text_of, rest_text_of], ids=["csv", "rest"])
 @pytest.mark.parametrize(
     ("row", "column", "text"),
     [
@@ -93,27 +118,60 @@ def test_clean_file_is_read_as_it_is_row_by_row(
     ],
 )
 def test_file_with_anything_else_is_left_to_the_look_at_each_row(
-    row: int, column: int, text: str, tmp_path: Path
+    row: int,
+    column: int,
+    text: str,
+    write: Callable[[list[list[str]]], str],
+    tmp_path: Path,
 ) -> None:
     """A file that is refused there, or read otherwise, is never read here."""
     rows = clean()
     rows[row][column] = text
-    path = tmp_path / NAME
-    path.write_text(text_of(rows))
+    path = tmp_path / (NAME if write is text_of else REST_NAME)
+    path.write_text(write(rows))
+
+    assert plain_klines(path) is None
+
+
+@pytest.mark.parametrize(
+    ("found", "becomes"),
+    [
+        ("[1735689900000,", "[01735689900000,"),
+        ("[1735689900000,", '["1735689900000",'),
+        ("[1735689900000,", "[[1735689900000,"),
+        ("[1735689900000,", "[1735689900000 ,"),
+        ('"105', "105"),
+        (",7,", ',"7",'),
+        (",7,", ",07,"),
+        ('"0"]\n', '"0"]]\n'),
+        ('"0"]\n', '"0","0"]\n'),
+        ('"0"]\n', '"0"]'),
+    ],
+)
+def test_row_that_the_rest_endpoint_does_not_write_is_left_alone(
+    found: str, becomes: str, tmp_path: Path
+) -> None:
+    """Without brackets and quotation marks it could pass for a row of numbers."""
+    before, row, after = rest_text_of(clean()).partition("[1735689900000,")
+    path = tmp_path / REST_NAME
+    path.write_text(before + (row + after).replace(found, becomes, 1))
 
     assert plain_klines(path) is None
 
 
 @pytest.mark.slow
-def test_no_damage_of_a_byte_is_read_otherwise_than_row_by_row(tmp_path: Path) -> None:
+@pytest.mark.parametrize("write", [text_of, rest_text_of], ids=["csv", "rest"])
+def test_no_damage_of_a_byte_is_read_otherwise_than_row_by_row(
+    write: Callable[[list[list[str]]], str], tmp_path: Path
+) -> None:
     """Whatever one byte becomes, both ways read the same, or this one leaves it alone."""
     chance = random.Random(9)
-    text = text_of(clean())
-    path = tmp_path / NAME
+    text = write(clean())
+    path = tmp_path / (NAME if write is text_of else REST_NAME)
     read = 0
     for _ in range(300):
         at = chance.randrange(len(text))
-        path.write_text(text[:at] + chance.choice("0123456789.,-\n x") + text[at + 1 :])
+        path.write_text(text[:at] + chance.choice('0123456789.,-\n x"[]') + text[at + 1 :])
         if plain_klines(path) is None:
             continue
         read += 1

@@ -93,8 +93,8 @@ def strategy_keys(rng: random.Random, name: str) -> JsonObject:
 
 
 def _scanner(rng: random.Random, raw: JsonObject) -> JsonObject:
-    """Draw a scanner for one profile of three: what reads its ranks and its regime, too."""
-    if rng.random() < 0.67:
+    """Draw a scanner for one profile of four: what reads its ranks and its regime, too."""
+    if rng.random() < 0.75:
         return {}
     scanner: JsonObject = {
         "bar_interval": rng.choice(raw["market"]["bar_intervals"]),
@@ -102,9 +102,9 @@ def _scanner(rng: random.Random, raw: JsonObject) -> JsonObject:
         "every_market_ms": rng.choice([60_000, 90_000, 300_000, 3_600_000]),
     }
     keys: JsonObject = {"scanner": scanner}
-    if rng.random() < 0.5:
+    if rng.random() < 0.4:
         keys["strategy.rank_max"] = rng.choice([1, 2, 3])
-    if rng.random() < 0.3:
+    if rng.random() < 0.2:
         keys["risk.entry_regimes"] = ["mixed"]
     return keys
 
