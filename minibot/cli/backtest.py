@@ -21,6 +21,7 @@ from minibot.cli.support.treatment import add_treatment, treatment_of
 from minibot.compiled import offer
 from minibot.data.klines import KLINES
 from minibot.engine.collector import spared_collector
+from minibot.report.figures import counted
 from minibot.runtime.configuration.own_source import SHIPPED
 from minibot.runtime.paths import PROJECT
 
@@ -136,6 +137,11 @@ def named(word: str, arguments: argparse.Namespace) -> str:
     return f"{RUN}:{find_run(rest, var_of(arguments))}"
 
 
+def sources_text(words: Sequence[str]) -> str:
+    """Return sources for a line of progress: one as it was given, several by their number."""
+    return words[0] if len(words) == 1 else counted(len(words), "source")
+
+
 def reviews_of(
     arguments: argparse.Namespace, job: Job
 ) -> tuple[dict[str, Review], DrawnSections | None]:
@@ -159,7 +165,7 @@ def reviews_of(
 
             drawn = DrawnSections.of(review)
 
-    with progress_bar(f"backtest {', '.join(job.words)}") as show_progress:
+    with progress_bar(f"backtest {sources_text(job.words)}") as show_progress:
         if arguments.fills == ALL_FILLS:
             reviews = run_band(job, arguments.jobs, show_progress, draw)
         else:

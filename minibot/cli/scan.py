@@ -7,7 +7,7 @@ import csv
 import io
 from typing import TYPE_CHECKING, Final
 
-from minibot.cli.backtest import DEFAULT_PROFILE, named
+from minibot.cli.backtest import DEFAULT_PROFILE, named, sources_text
 from minibot.cli.support.output import progress_bar, say, show
 from minibot.cli.support.profile import profile_of, recorded_profile
 from minibot.cli.support.selection import add_profile, add_run, run_dir_of, var_of
@@ -124,7 +124,7 @@ def _scanned(arguments: argparse.Namespace) -> MarketScan:
     if arguments.run_name != LATEST:
         raise Refusal("a run and --source name two markets.", f"Leave out {arguments.run_name}.")
     words = [named(word, arguments) for word in arguments.source]
-    with progress_bar(f"scan {', '.join(words)}"):
+    with progress_bar(f"scan {sources_text(words)}"):
         kept = run_of(words)
         if kept is not None:
             return _of_run(kept, arguments)

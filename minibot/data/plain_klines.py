@@ -1,9 +1,10 @@
 """Plain klines: a clean file of rows, read as whole columns at once.
 
 Most files of klines are clean: rows of plain decimals, one after the other without a hole, as CSV
-or as the JSON of the REST endpoint. Such a file needs no look at each row. `plain_klines` reads what it is sure of, and leaves every other file
-to `klines.open_klines`, which looks at each row and says what is wrong with it: a test holds both
-against each other. Bytes are cut and weighed as arrays; nothing is ever a float.
+or as the JSON of the REST endpoint. Such a file needs no look at each row. `plain_klines` reads
+what it is sure of, and leaves every other file to `klines.open_klines`, which looks at each row and
+says what is wrong with it: a test holds both against each other. Bytes are cut and weighed as
+arrays; nothing is ever a float.
 """
 
 from __future__ import annotations

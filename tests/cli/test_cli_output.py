@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from minibot.cli.backtest import sources_text
 from minibot.cli.support import output
 from minibot.cli.support.output import progress_bar, say, wrapped
 from minibot.runtime.paths import shown_path
@@ -124,6 +125,12 @@ def test_paths_below_the_working_folder_are_shown_relative_to_it(
     ]
     assert shown_path(below) == "var/runs"
     assert shown_path(above) == str(above)
+
+
+def test_progress_names_a_single_source_and_counts_several() -> None:
+    """Five paths on each line of progress would bury it."""
+    assert sources_text(["klines:a.csv"]) == "klines:a.csv"
+    assert sources_text(["klines:a.csv", "klines:b.csv"]) == "2 sources"
 
 
 def test_progress_in_a_pipe_is_a_line_now_and_then_and_none_for_short_work(
