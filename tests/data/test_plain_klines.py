@@ -83,7 +83,7 @@ def test_clean_file_is_read_as_it_is_row_by_row(
 def test_rows_of_the_rest_endpoint_are_read_as_they_are_row_by_row(
     end: str, tmp_path: Path
 ) -> None:
-    """As `minibot download-data` stores them, packed or not, with or without a last line break."""
+    """Files of `minibot download-data` are such, packed or not, some without a last line break."""
     text = rest_text_of([cells_of(row, end) for row in range(ROWS)])
     plain, packed = tmp_path / REST_NAME, tmp_path / f"{REST_NAME}.gz"
     plain.write_text(text.removesuffix("\n"))
