@@ -345,9 +345,8 @@ class _Pass:
         inputs: Inputs = {}
         seq = 0
         given = (self._lockstep, self._run_id, self._watch, result, self._announce_end)
-        core = self._lockstep.strategy.core
         walked: WalkedBars | WalkedPortfolio
-        if isinstance(source, Merged) or (isinstance(core, StrategyCore) and core.is_scanning):
+        if self._walks_steps():
             walked = WalkedPortfolio(markets, *given, self._close_ts())
         else:
             walked = WalkedBars(markets[0], *given, self._close_ts())
@@ -397,20 +396,26 @@ class _Pass:
         read = set(INTERVALS if core.is_scanning else core.chosen.needs.intervals)
         if isinstance(risk, RiskCore):
             read |= risk.bar_intervals
-        if isinstance(source, BarSource) and not core.is_scanning:
-            market = source.market(read)
-            return [] if market is None else [market]
-        if not core.is_deaf_to_trades:
+        sources = source.sources if isinstance(source, Merged) else [source]
+        if self._walks_steps() and not core.is_deaf_to_trades:
             return []
         found: list[BarMarket] = []
-        for each in source.sources if isinstance(source, Merged) else [source]:
+        for each in sources:
             market = each.market(read) if isinstance(each, BarSource) else None
             if market is None:
                 return []
             found.append(market)
+        if not self._walks_steps():
+            return found
         from minibot.engine.walked_portfolio import is_walkable
 
         return found if is_walkable(found) else []
+
+    def _walks_steps(self) -> bool:
+        """Return whether bars are walked in steps with every beat: several symbols, or a scan."""
+        core = self._lockstep.strategy.core
+        is_scanning = isinstance(core, StrategyCore) and core.is_scanning
+        return is_scanning or isinstance(self._source, Merged)
 
     def _close_ts(self) -> int:
         """Return the time of `run_ending`, Unix ms; `NEVER` if the source does not know its end."""
