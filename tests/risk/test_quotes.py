@@ -837,6 +837,23 @@ def test_stop_of_an_exit_that_was_asked_for_stands_alone_beside_a_quote() -> Non
     assert of(events, OrderCancel) == []
 
 
+def test_stop_behind_the_end_of_a_quote_stands_alone() -> None:
+    """The order rate is spent when the time exit comes due with the quote's end: nothing follows.
+
+    Four of ten coins are bought, and the rest would end the entry by an action of its own.
+    """
+    rate = {"risk__orders_per_minute_soft": 1, "risk__orders_per_minute_hard": 1}
+    one = quoted(risk__exits_at="venue", risk__stop_bps="100", risk__time_exit_ms=1_000, **rate)
+    one.tick("99.97", "99.99", ask_qty="4", trade="99.98")
+    one.with_risk = False
+    (ended,) = one.tick("99.99", "100.01", after_ms=LIFE_MS)
+    one.with_risk = True
+
+    messages = one.risk.process(ended, 1, one.ts) or []
+
+    assert [stop_in(message) for message in messages] == ["RISK_LIMIT"]
+
+
 def test_withdrawal_by_a_sale_shows_the_signal_against_none() -> None:
     """Its failed check says that there was a signal to sell, where none may be."""
     (event,) = [each for each in sell(quoted()) if actions([each]) == [("WITHDRAW", "signal_exit")]]

@@ -519,6 +519,17 @@ def test_price_step_that_changes_moves_the_resting_levels() -> None:
     assert (replace.stop_price, replace.target_price) == ("96", "104")
 
 
+def test_price_step_that_changes_moves_the_levels_beyond_the_soft_rate() -> None:
+    """The soft rate is for entries: an order of the same quantity is moved up to the hard one."""
+    one = held(risk__orders_per_minute_soft=2, risk__orders_per_minute_hard=4)
+
+    one.put("market_ticks", instrument(price_increment="4"))
+    events = one.tick("100", "104")
+
+    (replace,) = of(events, OrderReplace)
+    assert (replace.stop_price, replace.target_price) == ("96", "104")
+
+
 def test_levels_that_a_trade_passed_rest_anew_once_the_price_is_back() -> None:
     """New steps whose target the last trade has passed wait; the next trade below rests them."""
     one = held(risk__stop_bps=None, risk__take_profit_bps="100")
@@ -738,6 +749,18 @@ def test_stop_of_the_smallest_price_rests_and_one_of_nothing_does_not() -> None:
         found.append(levels_of(state, market, state.exits_of(market), market.rules))
 
     assert found == [(1, None), (None, None)]
+
+
+@pytest.mark.parametrize(("stop_bps", "told"), [("5000", "0.00000001"), ("6700", None)])
+def test_stop_of_a_plan_is_told_from_the_smallest_price_on(stop_bps: str, told: str | None) -> None:
+    """The screen shows a stop of one hundred-millionth, and none where the distance leaves none."""
+    lot = {"symbol": SYMBOL, "qty": "900000000", "price": "0.00000003", "ts": 1}
+    profile = config(risk__stop_bps=stop_bps, portfolio__at_end="carry")
+    one = Desk(profile, first=opening("9000", (lot,)))
+    one.instrument(price_increment="0.00000001", notional_min="1")
+    one.tick("0.00000003", "0.00000003", bid_qty="9000000000")
+
+    assert one.risk.facts()["exits"][SYMBOL]["stop"] == told
 
 
 def test_range_ends_at_a_stop_of_the_smallest_price() -> None:

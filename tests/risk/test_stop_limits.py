@@ -256,6 +256,26 @@ def test_whole_sale_in_parts_that_is_told_before_its_fills_leaves_nothing() -> N
     assert actions(events) == [("EXIT", "stop_loss")]
 
 
+def test_triggered_order_is_one_until_its_last_unit_is_sold() -> None:
+    """A hundred-millionth left is still its own to sell; behind its last fill nothing is."""
+    one = Desk(config(**LEVELS), first=opening("10000", (LOT,)))
+    one.instrument(qty_increment="0.00000001", qty_min="0.00000001")
+    one.tick("99.99", "100", trade="100")
+    one.tick()
+    positions = one.risk._state.positions
+    (order,) = positions.orders
+    one.with_risk = False
+    events = one.tick("99", "99.10", trade="99", bid_qty="9.99999999")
+    events += one.tick("99", "99.10", bid_qty="1")
+    found = {}
+    for event in events:
+        if ("FILLED", "filled") not in results([event]):  # The end is told behind all fills.
+            one.risk.process(event, 1, one.ts)
+        found[order.pending] = positions.triggered(order.market) is order
+
+    assert found == {10 * UNIT: True, 1: True, 0: False}
+
+
 def test_gap_beyond_the_hard_order_rate_is_a_stop_that_stands_alone() -> None:
     """A sale of the rest that would be one order too many ends the run, and says nothing else."""
     rate = {"risk__orders_per_minute_soft": 2, "risk__orders_per_minute_hard": 2}
