@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from minibot.events.model import Bar, Event, Gap
-from minibot.events.unit_sizes import HOUR_MS, SECOND_MS
-from minibot.risk.checks import SKIPPED
-from minibot.risk.late_entries import FatigueBars, LateEntries
+from minibot.events.unit_sizes import BPS, HOUR_MS, SECOND_MS
+from minibot.risk.checks import SKIPPED, first_failure
+from minibot.risk.late_entries import FatigueBars, LateEntries, LateReading, LateRules, late_rows
 from tests.risk.desk import START, SYMBOL, Desk, actions, check_text, config
 
 BAR_MS = 4 * HOUR_MS
@@ -245,6 +245,17 @@ def test_one_excuse_lets_a_symbol_in_and_is_shown(
 
     assert actions([event])[0] == ALLOWED
     assert shown(event, "day_change_bps", "fatigue_rsi", "acceleration_bps") == [excuse]
+
+
+@pytest.mark.parametrize(("acceleration", "failed"), [(200 * BPS, None), (200 * BPS - 1, "day_")])
+def test_acceleration_at_its_least_excuses(acceleration: int, failed: str | None) -> None:
+    """At 200 basis points a symbol that rose far and is high is let in, a part below it is not."""
+    reading = LateReading()
+    reading.change, reading.rsi, reading.acceleration = 1_300 * BPS, 82 * BPS, acceleration
+
+    row = first_failure(late_rows(reading, LateRules(config(**TIRED)), True))
+
+    assert (row and row[0].name[:4]) == failed
 
 
 def test_no_acceleration_excuses_where_its_key_is_missing() -> None:
