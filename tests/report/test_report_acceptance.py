@@ -35,7 +35,7 @@ from minibot.report.acceptance import (
     dead_letters,
     keep,
 )
-from minibot.report.memory_slope import slope_bytes_per_hour
+from minibot.report.memory_slope import WARM_UP_MS, slope_bytes_per_hour
 from minibot.report.night import Night
 from minibot.report.proof import findings_of
 from minibot.report.records import read_record
@@ -544,6 +544,19 @@ def test_slope_of_a_line_is_found_whatever_the_time_and_the_noise(
 def test_slope_of_too_little_is_none(samples: list[tuple[int, int]]) -> None:
     """Less than an hour behind the warm-up has no slope."""
     assert slope_bytes_per_hour(samples) is None
+
+
+@pytest.mark.parametrize(
+    ("count", "span_ms", "slope"), [(30, HOUR_MS, 0.0), (29, HOUR_MS, None), (30, HOUR_MS - 1, None)]
+)
+def test_slope_begins_with_thirty_samples_over_an_hour(
+    count: int, span_ms: int, slope: float | None
+) -> None:
+    """The first of them is taken exactly half an hour after the role began."""
+    begin = WARM_UP_MS + 1
+    kept = [(begin + span_ms * n // (count - 1), MEGABYTE) for n in range(count)]
+
+    assert slope_bytes_per_hour([(1, 1), *kept]) == slope
 
 
 @pytest.mark.row("N-103", "N-107")
