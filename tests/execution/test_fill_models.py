@@ -280,6 +280,16 @@ def test_queue_gives_not_a_unit_without_a_trade_of_the_other_side_at_its_price()
     assert [fill.qty for fill in fills(trade(desk, "99.99", "0.5"))] == ["0.50000000"]
 
 
+def test_queue_trade_of_one_unit_through_the_price_fills_it() -> None:
+    """A hundred-millionth sold below our bid is ours, whatever stood ahead of us."""
+    desk = executor("queue")
+    desk.instrument(qty_increment="0.00000001", qty_min="0.00000001")
+    limit(desk, "BUY", "99.99")
+    desk.tick(bid_qty="5")
+
+    assert [fill.qty for fill in fills(trade(desk, "99.98", "0.00000001"))] == ["0.00000001"]
+
+
 def test_queue_sale_mirrors_the_purchase() -> None:
     """A resting sale waits for takers who buy at its limit."""
     desk = executor("queue")

@@ -547,7 +547,8 @@ def test_slope_of_too_little_is_none(samples: list[tuple[int, int]]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "span_ms", "slope"), [(30, HOUR_MS, 0.0), (29, HOUR_MS, None), (30, HOUR_MS - 1, None)]
+    ("count", "span_ms", "slope"),
+    [(30, HOUR_MS, 0.0), (29, HOUR_MS, None), (30, HOUR_MS - 1, None)],
 )
 def test_slope_begins_with_thirty_samples_over_an_hour(
     count: int, span_ms: int, slope: float | None

@@ -348,6 +348,17 @@ def test_taken_entry_buys_its_rest_at_the_market() -> None:
     assert one.risk.facts()["open_orders"] == 0
 
 
+def test_taken_entry_is_not_judged_as_a_quote() -> None:
+    """The bounds of a quote's price are none of an order at the market."""
+    one = quoted(risk__maker_end="take")
+    one.put("market_ticks", instrument(price_max="100"))
+
+    events = moved(one, after_ms=LIFE_MS)
+
+    assert actions(events) == [("REDUCE", "quote_taken")]
+    assert [intent.order_type for intent in intents(events)] == ["MARKET"]
+
+
 def test_entry_is_not_taken_where_the_bid_has_reached_its_stop() -> None:
     """Bought at the ask it would be sold with the next tick; a cent higher it is bought."""
     stop = {"risk__stop_bps": "100"}

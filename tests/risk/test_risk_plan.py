@@ -97,6 +97,19 @@ def test_wider_stop_never_stands_in_front_of_the_hard_stop() -> None:
     assert walk(one, "90.01", "90.00") == [("EXIT", "hard_stop")]
 
 
+def test_stop_of_the_smallest_price_sells() -> None:
+    """A coin of three hundred-millionths has its stop at one, which the bid reaches."""
+    lot = {"symbol": SYMBOL, "qty": "1000", "price": "0.00000003", "ts": 1}
+    profile = config(risk__stop_bps="5000", portfolio__at_end="carry")
+    one = Desk(profile, first=opening("9000", (lot,)))
+    one.instrument(price_increment="0.00000001", notional_min="0.000001")
+    one.tick("0.00000002", "0.00000002")
+
+    events = one.tick("0.00000001", "0.00000001")
+
+    assert actions(events) == [("EXIT", "stop_loss")]
+
+
 # --- the trailing stop ----------------------------------------------------------------------------
 
 
