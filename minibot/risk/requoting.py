@@ -1,9 +1,10 @@
 """Requoting: moving, withdrawing and renewing the quotes of entries.
 
-An open quote is judged at each tick of its symbol, each beat and each control event. A lasting
-reason to refuse entries withdraws it for good; a best bid that has moved away withdraws it in order
-to follow. After a quote has ended, the rest of its entry passes the gates of an entry again, except
-those on the signal's age, and is sized again, never above the rest.
+An open quote is judged at each tick of its symbol and at each other event of market or control,
+except bars and marks. A lasting reason to refuse entries withdraws it for good; a best bid that has
+moved away withdraws it in order to follow. After a quote has ended, the rest of its entry passes
+the gates of an entry again, except those on the signal's age, and is sized again, never above the
+rest.
 """
 
 from __future__ import annotations
@@ -120,7 +121,7 @@ OF_FIRST: Final = frozenset(
 def review_all_quotes(
     state: RiskState, event: Event, tick_seq: int | None, ordinal: int
 ) -> list[Message]:
-    """Return the messages for all quotes that a beat or a control event moves or ends.
+    """Return the messages for all quotes that an event other than a tick moves or ends.
 
     Args:
         state: The state, after the event.
