@@ -922,7 +922,8 @@ class RunOpening(Payload, frozen=True):
     from_run: Annotated[RunId | None, "The run that this one carries on."] = None
     from_root: Annotated[Sha256 | None, "Seal root of that run."] = None
     account: Annotated[
-        AccountMark | None, "High-water mark and tier that the account had at that run's end."
+        AccountMark | None,
+        "High-water mark and tier of the account as that run's risk last told.",
     ] = None
     memory: Annotated[RiskMemory | None, "Trades and locks as that run's risk last told."] = None
     plans: Annotated[
@@ -1145,9 +1146,13 @@ class Recommendation(Payload, frozen=True):
     TYPE: ClassVar[str] = "recommendation"
     symbol: Market
     model_id: Annotated[Name, "The snapshot that speaks, or baseline."]
-    p_buy: Annotated[Probability, "Probability that buying pays over the horizon."]
-    p_hold: Annotated[Probability, "Probability that neither pays."]
-    p_sell: Annotated[Probability, "Probability that selling pays over the horizon."]
+    p_buy: Annotated[
+        Probability, "Probability of a rise over the horizon by ai.label_bps_min or more."
+    ]
+    p_hold: Annotated[Probability, "Probability of neither."]
+    p_sell: Annotated[
+        Probability, "Probability of a fall over the horizon by ai.label_bps_min or more."
+    ]
     horizon_ms: Annotated[Ms, "What it looks ahead, market ms."]
     baseline: Annotated[bool | None, "No model was active."] = None
     top_features: Annotated[
