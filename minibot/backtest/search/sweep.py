@@ -1,7 +1,8 @@
 """Sweep: the same backtest over a grid of profile values, one row for each point.
 
 A row is exactly the backtest that `--set` with the same texts would give, with the same digest; of
-a profile that was fitted to its source (`source_interval`), only if the texts name no bar length.
+a profile that was fitted to its source (`source_interval`) or strategy (`idea.fed`), with the bars
+and the warm-up that it got then.
 Rows come in the order of the grid, whatever finishes first. A row keeps no events.
 """
 
