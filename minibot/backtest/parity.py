@@ -38,6 +38,10 @@ CLASSES: Final[Mapping[str, str]] = {
 # The same decision on another tick may come this much earlier or later in market time.
 APART_MS_MAX: Final = 10_000
 
+PASSES: Final = 3
+"""Passes over the night: in recorded order, in rule order, and for its own figures."""
+PERCENT: Final = 100
+
 Progress = Callable[[int, int], None]
 
 
@@ -171,10 +175,20 @@ def parity_of(recorded: Recorded, progress: Progress = lambda done, whole: None)
         IntegrityError: A recorded line fails its own hash or chain, or the run has no opening.
         RunStop: A core found an impossible state in rule order.
     """
-    logged = run_together(recorded, progress)
-    done = rule_order(recorded, recorded.manifest.config, progress)
-    night, _ = recorded_side(recorded, *span_of(recorded), progress)
+    logged = run_together(recorded, _part(progress, 0))
+    done = rule_order(recorded, recorded.manifest.config, _part(progress, 1))
+    night, _ = recorded_side(recorded, *span_of(recorded), _part(progress, 2))
     return Parity(logged, _compared(logged, done), night._replace(name="night"))
+
+
+def _part(progress: Progress, number: int) -> Progress:
+    """Return the progress of one of the passes, counted from 0, as a part of the whole."""
+
+    def take(done: int, whole: int) -> None:
+        share = PERCENT * min(done, whole) // whole if whole else 0
+        progress(PERCENT * number + share, PERCENT * PASSES)
+
+    return take
 
 
 def _compared(logged: Together, done: RulePass) -> RuleParity:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from minibot.backtest.driver import run_backtest
-from minibot.backtest.parity import ARRIVAL_ORDER, CLASSES
+from minibot.backtest.parity import ARRIVAL_ORDER, CLASSES, parity_of
 from minibot.backtest.sources.recorded_run import RunSource
 from minibot.backtest.sources.source_words import RULE
 from minibot.backtest.sources.span import ALL, Part
@@ -149,6 +149,22 @@ def test_parity_of_a_night_is_the_same_and_classes_every_difference_to_rule_orde
     for one in deviations:
         assert one["fields"]
         assert one["class"] != ARRIVAL_ORDER or one["events_overtaken"] > 0
+
+
+def test_parity_of_a_night_shows_a_progress_that_never_goes_back(
+    short_run: ShortRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its three passes count as one: a reader of the lines sees how much is left."""
+    monkeypatch.setattr("minibot.engine.joint_replay.PROGRESS_EVERY", 100)
+    monkeypatch.setattr("minibot.replay.rule_order.PROGRESS_EVERY", 100)
+    shown: list[tuple[int, int]] = []
+
+    parity_of(Recorded.open(short_run.run_dir), lambda done, whole: shown.append((done, whole)))
+
+    assert len(shown) > 3
+    assert shown == sorted(shown)
+    assert len({whole for _, whole in shown}) == 1
+    assert all(done <= whole for done, whole in shown)
 
 
 def test_parity_of_an_edited_fill_exits_1_and_names_it(short_run: ShortRun, tmp_path: Path) -> None:
