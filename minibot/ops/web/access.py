@@ -138,6 +138,9 @@ class Guarded:
         if b"transfer-encoding" in headers:
             return 411, b"give the length of the body"
         path = scope["path"]
+        if path == SESSION and scope["method"] not in SAFE:
+            # HTTP would take a good answer to CONNECT for a tunnel, which has no body.
+            return 405, b"this path is only read"
         if path in OPEN or path.startswith(ASSETS) or path == SESSION:
             return None
         by_header = self._has_token(headers.get(b"authorization", b""))
@@ -179,5 +182,7 @@ async def _answer(send: Send, status: int, body: bytes) -> None:
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     if status == 401:
         headers.append((b"www-authenticate", b'Bearer realm="minibot"'))
+    if status == 405:
+        headers.append((b"allow", b", ".join(name.encode() for name in sorted(SAFE))))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

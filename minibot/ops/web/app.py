@@ -14,6 +14,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from minibot import __version__
 from minibot.cores.core_profile import venue_name
@@ -106,6 +107,11 @@ def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(RunStop)
     def damaged(request: Request, error: RunStop) -> JSONResponse:
         return JSONResponse({"detail": f"{error.reason_code}: {error.detail}"}, status_code=500)
+
+    @app.exception_handler(ClientDisconnect)
+    def gone(request: Request, error: ClientDisconnect) -> Response:
+        # Nobody reads the answer; without it the log of `ops` would have an error of the page.
+        return Response(status_code=400)
 
     @app.exception_handler(404)
     def missing(request: Request, error: HTTPException) -> JSONResponse:

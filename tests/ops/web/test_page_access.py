@@ -385,6 +385,33 @@ def test_bytes_that_are_no_request_are_answered_with_the_same_headers(page: Serv
     assert b"content-security-policy: default-src 'none'" in data
 
 
+@pytest.mark.row("F154")
+@pytest.mark.parametrize("method", ["CONNECT", "POST", "DELETE"])
+def test_session_answers_reading_alone(
+    page: Served, capfd: pytest.CaptureFixture[str], method: str
+) -> None:
+    """An answer to CONNECT would open a tunnel, into which no body can be written."""
+    answer = page.ask("/session", method)
+
+    assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD")
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.row("F154")
+def test_login_that_is_broken_off_writes_nothing_to_the_log(
+    page: Served, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever has no token could fill the disk of the night with errors otherwise."""
+    head = f"POST /login HTTP/1.1\r\nhost: {page.host}\r\ncontent-length: 50\r\n\r\n"
+    with page.connect() as connection:
+        connection.sendall(head.encode() + b"code=")
+        wait_until(lambda: page.server.connections == 1, "the login has begun")
+    wait_until(lambda: page.server.connections == 0, "the login is over")
+
+    assert page.ask("/session").status == 200
+    assert capfd.readouterr().err == ""
+
+
 # --- slow clients, a taken port ---------------------------------------------------------------
 
 
