@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
@@ -111,3 +113,27 @@ class WebHost:
     def __exit__(self, *_: object) -> None:
         self.closed.set()
         self.close()
+
+
+@contextmanager
+def broken_host(answer: Iterable[bytes]) -> Iterator[str]:
+    """Listen on loopback within a `with`: one request gets these bytes, then the connection ends.
+
+    Yields:
+        The address of the host for Apprise.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            # The client may go before it has read all, or never come.
+            with suppress(OSError):
+                connection, _ = listening.accept()
+                with connection:
+                    connection.recv(65536)
+                    for piece in answer:
+                        connection.sendall(piece)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"json://127.0.0.1:{listening.getsockname()[1]}/hook"
+        thread.join()

@@ -51,7 +51,7 @@ from minibot.runtime.paths import Var
 from minibot.runtime.secrets import Secrets
 from minibot.runtime.stop import END_KIND
 from tests.ops.alert_evening import PAUSED, STOOD_STILL
-from tests.ops.alert_hosts import WebHost
+from tests.ops.alert_hosts import WebHost, broken_host
 from tests.runs import ShortRun
 from tests.waiting import wait_until
 
@@ -174,6 +174,32 @@ def test_host_that_is_away_leaves_no_doubt() -> None:
     assert SECRET not in outcome.why
 
 
+GOOD = b"HTTP/1.1 200 OK\r\n"
+CHUNKED = GOOD + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    "answer",
+    [
+        GOOD + b"Content-Length: 9\r\n\r\ntak",
+        CHUNKED + b"3\r\ntak",
+        CHUNKED + b"nonsense\r\n",
+        GOOD + b"Content-Encoding: gzip\r\nContent-Length: 5\r\n\r\ntaken",
+    ],
+)
+def test_host_that_breaks_off_its_answer_leaves_a_doubt(answer: bytes) -> None:
+    """It has taken the message: the next try has to say that it may be a repeat."""
+    with broken_host([answer]) as url:
+        outcome = AddressTarget("hook", url).send(message())
+
+    assert not outcome.is_sent
+    assert outcome.in_doubt
+
+
+HANGS_UP = "the server hangs up"
+
+
 @pytest.fixture
 def mails() -> Iterator[tuple[int, list[Any]]]:
     """A mail server on loopback: its port and the mails that came."""
@@ -183,6 +209,8 @@ def mails() -> Iterator[tuple[int, list[Any]]]:
     class Handler:
         async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
             got.append(envelope)
+            if HANGS_UP.encode() in envelope.content:
+                server.transport.close()
             return "250 taken"
 
     loop = asyncio.new_event_loop()
@@ -211,6 +239,20 @@ def test_mail_arrives_with_title_as_its_subject(mails: tuple[int, list[Any]]) ->
     assert len(got) == 1
     assert got[0].rcpt_tos == ["me@example.com"]
     assert b"Subject: title 1" in got[0].content
+
+
+@pytest.mark.process
+def test_mail_server_that_hangs_up_after_the_mail_leaves_a_doubt(
+    mails: tuple[int, list[Any]],
+) -> None:
+    """It may deliver what it took without a word."""
+    port, got = mails
+    url = f"mailto://127.0.0.1:{port}?from=bot@example.com&to=me@example.com&mode=insecure"
+    outcome = AddressTarget("mail", url).send(replace(message(), body=HANGS_UP))
+
+    assert len(got) == 1
+    assert not outcome.is_sent
+    assert outcome.in_doubt
 
 
 # As a strategy's STOP has it, with a line for each fact and a path with signs of Markdown.

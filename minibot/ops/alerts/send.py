@@ -21,7 +21,13 @@ from minibot.runtime.secrets import SECRET_LENGTH_MIN, Redactor
 INPUT_BYTES_MAX: Final = 65_536
 SOCKET_S: Final = 6.0
 """Longest wait for a connection, and for each piece of an answer."""
-DOUBT: Final = ("Read timed out", "Connection aborted", "Connection reset", "timed out")
+DOUBT: Final = (
+    *("Read timed out", "Connection aborted", "Connection reset", "timed out"),
+    # Of an answer that breaks off or cannot be read, and of a mail server that says nothing more.
+    *("Connection broken", "Received response", "Connection unexpectedly closed"),
+    # Of the library itself, at any moment.
+    "raised an exception",
+)
 """Words of errors after which the host may have the message all the same."""
 _REFUSED: Final = ("Connection refused", "Max retries exceeded", "Connect timeout")
 _KINDS: Final = {INFO: "info", WARNING: "warning", CRITICAL: "failure"}
@@ -78,7 +84,7 @@ def send(url: str, title: str, body: str, level: str) -> JsonObject:
     )
     why = heard.complaint or "the library does not say why"
     if in_doubt:
-        why += " (no answer came)"
+        why += " (no whole answer came)"
     return {**_answer(url, False, why), "in_doubt": in_doubt}
 
 
