@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import chain, repeat
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NoReturn
@@ -53,7 +54,7 @@ from minibot.runtime.stop import END_KIND
 from tests.ops.alert_evening import PAUSED, STOOD_STILL
 from tests.ops.alert_hosts import WebHost, broken_host
 from tests.runs import ShortRun
-from tests.waiting import wait_until
+from tests.waiting import DEADLINE_S, wait_until
 
 RUN = "20261123_200000"
 SECRET = "sesame-opens"
@@ -191,6 +192,20 @@ CHUNKED = GOOD + b"Transfer-Encoding: chunked\r\n\r\n"
 def test_host_that_breaks_off_its_answer_leaves_a_doubt(answer: bytes) -> None:
     """It has taken the message: the next try has to say that it may be a repeat."""
     with broken_host([answer]) as url:
+        outcome = AddressTarget("hook", url).send(message())
+
+    assert not outcome.is_sent
+    assert outcome.in_doubt
+
+
+@pytest.mark.process
+@pytest.mark.skipif(sys.platform != "linux", reason="needs RLIMIT_DATA that counts mappings")
+def test_answer_without_end_takes_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host that somebody else rules could end the night by the memory of its machine."""
+    monkeypatch.setattr(alert_targets, "SEND_S", DEADLINE_S)
+    piece, size = bytes(1 << 20), 1 << 29
+    answer = chain([GOOD + b"Content-Length: %d\r\n\r\n" % size], repeat(piece, size >> 20))
+    with broken_host(answer) as url:
         outcome = AddressTarget("hook", url).send(message())
 
     assert not outcome.is_sent

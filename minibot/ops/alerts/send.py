@@ -1,9 +1,9 @@
 """Sender of one message to one address by Apprise: a process that ends with its message.
 
 Standard input is one JSON object with `url`, `title`, `body` and `level`; standard output says how
-it went. A host that hangs, or a library that waits or leaks, harms no other message. The
-address is a secret and leaves this process only to its host: no redirect is followed, and reasons
-contain no part of it.
+it went. A host that hangs, one whose answer never ends, or a library that waits or leaks, harms no
+other message and no run. The address is a secret and leaves this process only to its host: no
+redirect is followed, and reasons contain no part of it.
 """
 
 from __future__ import annotations
@@ -16,16 +16,19 @@ from typing import Any, Final
 from minibot.events.model import JsonObject
 from minibot.kernel import canonical
 from minibot.ops.alerts.alert import CRITICAL, INFO, WARNING
+from minibot.runtime.memory import limit_memory
 from minibot.runtime.secrets import SECRET_LENGTH_MIN, Redactor
 
 INPUT_BYTES_MAX: Final = 65_536
 SOCKET_S: Final = 6.0
 """Longest wait for a connection, and for each piece of an answer."""
+MEMORY_MB: Final = 64
+"""Memory that a message needs; `limit_memory` has what an answer may take above it."""
 DOUBT: Final = (
     *("Read timed out", "Connection aborted", "Connection reset", "timed out"),
     # Of an answer that breaks off or cannot be read, and of a mail server that says nothing more.
     *("Connection broken", "Received response", "Connection unexpectedly closed"),
-    # Of the library itself, at any moment.
+    # Of the library itself, such as one without memory for an answer.
     "raised an exception",
 )
 """Words of errors after which the host may have the message all the same."""
@@ -95,6 +98,7 @@ def _answer(url: str, is_sent: bool, why: str) -> JsonObject:
 
 def main() -> int:
     """Send the message on standard input and print how it went."""
+    limit_memory(MEMORY_MB)
     request = canonical.decode(sys.stdin.buffer.read(INPUT_BYTES_MAX).rstrip(b"\n"))
     found = send(
         str(request["url"]), str(request["title"]), str(request["body"]), str(request["level"])
