@@ -14,7 +14,7 @@ from minibot.events.reasons import REASONS
 from minibot.kernel import canonical
 from minibot.ops.run_health import flag_of
 from minibot.ops.web import live_documents
-from minibot.ops.web.access import CSP
+from minibot.ops.web.access import CSP, Receive, Scope, Send
 from minibot.ops.web.nights import nights_of, report_of
 from minibot.ops.web.run_view import Live, RunView
 
@@ -70,7 +70,7 @@ def _add_figures(routes: APIRouter, run: RunView) -> None:
         """Stream the live figures as server-sent events, one a second."""
         if run.live.streams >= STREAMS_MAX:
             return JSONResponse({"detail": "too many pages are open"}, status_code=503)
-        return StreamingResponse(_events(run), media_type="text/event-stream")
+        return _Stream(run)
 
     @routes.get("/chart")
     def chart(symbol: Symbol, since: Since = 0) -> JsonObject:
@@ -156,27 +156,38 @@ def _live(run: RunView) -> JsonObject:
     return {**live_documents.live_document(run.status(), age_ms), "is_record": run.is_record}
 
 
+class _Stream(StreamingResponse):
+    """Stream that is open from its first moment, before anything of it is written."""
+
+    def __init__(self, run: RunView) -> None:
+        super().__init__(_events(run), media_type="text/event-stream")
+        self._live = run.live
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._live.streams += 1
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._live.streams -= 1
+
+
 async def _events(run: RunView) -> AsyncIterator[bytes]:
     """Yield the live figures as server-sent events; a slow reader gets fewer, never older ones."""
     live: Live = run.live
-    live.streams += 1
-    try:
-        sent: Any = None
-        is_last = False
-        while not is_last:
-            # Read before the status is taken: the end of the run is not left out.
-            is_last = live.is_closed
-            status = live.status
-            figures = None if status is None else _live(run)
-            # Figures that are stale are sent again, so that their age counts up on the page.
-            if figures is not None and (status is not sent or figures["is_stale"]):
-                sent = status
-                live.streamed += 1
-                yield b"data: " + canonical.encode(figures) + b"\n\n"
-            else:
-                # An event, as no script of a page sees a comment.
-                yield b"event: beat\ndata:\n\n"
-            if not is_last:
-                await asyncio.sleep(STREAM_S)
-    finally:
-        live.streams -= 1
+    sent: Any = None
+    is_last = False
+    while not is_last:
+        # Read before the status is taken: the end of the run is not left out.
+        is_last = live.is_closed
+        status = live.status
+        figures = None if status is None else _live(run)
+        # Figures that are stale are sent again, so that their age counts up on the page.
+        if figures is not None and (status is not sent or figures["is_stale"]):
+            sent = status
+            live.streamed += 1
+            yield b"data: " + canonical.encode(figures) + b"\n\n"
+        else:
+            # An event, as no script of a page sees a comment.
+            yield b"event: beat\ndata:\n\n"
+        if not is_last:
+            await asyncio.sleep(STREAM_S)

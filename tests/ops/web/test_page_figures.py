@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
@@ -22,12 +22,14 @@ from minibot.ops.data_age import silence_ms
 from minibot.ops.web import run_view
 from minibot.ops.web.live_documents import live_document
 from minibot.ops.web.prometheus import METRICS, Known, samples_of
+from minibot.ops.web.run_routes import STREAMS_MAX
 from minibot.replay.explain.snapshot_at import BARS_SHOWN
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.running import STALE_MS
 from minibot.watchdog.ending import Phase
 from tests.ops.web.served import ANSWER_S, Served, served
 from tests.runs import ShortRun, verb
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.network_mock
 
@@ -432,6 +434,20 @@ def test_stream_tells_an_open_page_that_the_launcher_is_silent(
             rows.append(figures_in(lines, f'"status_age_ms":{age},'.encode()))
 
     assert [figures["is_stale"] for figures in rows] == [False, True, True, False]
+
+
+def test_streams_that_are_opened_at_once_are_no_more_than_allowed(page: Served) -> None:
+    """A browser opens all pages of its last session in one moment."""
+    wait_until(lambda: page.server._run.live.streams == 0, "no stream is open")
+    head = f"GET /api/v1/stream HTTP/1.1\r\nhost: {page.host}\r\n"
+    request = f"{head}authorization: Bearer {page.token}\r\n\r\n".encode()
+    with ExitStack() as stack:
+        opened = [stack.enter_context(page.connect()) for _ in range(STREAMS_MAX + 5)]
+        for connection in opened:
+            connection.sendall(request)
+        firsts = [connection.recv(12) for connection in opened]
+
+    assert firsts.count(b"HTTP/1.1 503") == 5
 
 
 @pytest.mark.parametrize("asks", [True, False])
