@@ -470,6 +470,8 @@ class SymbolFeed:
                     exchange_ts, now_ms, "no trade shows whether any is missing"
                 )
             return payloads
+        if self.order.due_ms is not None:
+            return payloads  # The missing trade and those that wait for it belong to their bars.
         if self._line is not None:
             # Trades that a silent line holds up belong to their bars.
             late_ms = now_ms - self._line.heard_ms(now_ms) - self._config.grace_ms
@@ -500,7 +502,7 @@ class SymbolFeed:
         dues = [] if self.order.due_ms is None else [self.order.due_ms]
         if (quiet_ms := self._quiet_ms) is not None:
             dues.append(quiet_ms)
-        for lane in self.lanes.values():
+        for lane in () if self.order.due_ms is not None else self.lanes.values():
             close_ts = lane.builder.next_close_ts()
             if close_ts is not None:
                 due_ms = close_ts - skew_ms

@@ -511,6 +511,27 @@ def test_trades_of_both_subscriptions_without_one_missing_make_whole_bars() -> N
     assert [(item.TYPE, item.open_ts) for item in of(feed, "gap", "bar")] == [("bar", T0)]
 
 
+@pytest.mark.parametrize("comes", [True, False])
+def test_bar_waits_for_a_missing_trade_and_those_behind_it(*, comes: bool) -> None:
+    """A trade known to be missing is in its bar, or the bar comes from klines."""
+    feed = new_feed()
+    feed.on_frame(trade_frame(1, T0 + 10), T0 + 60, 0)
+    feed.on_frame(trade_frame(3, T0 + 990), T0 + 1_400, 0)
+    feed.advance(T0 + 1_500)
+    early = of(feed, "bar")
+    assert feed.next_due_ms == T0 + 1_600
+    if comes:
+        feed.on_frame(trade_frame(2, T0 + 980), T0 + 1_550, 0)
+        assert feed.next_due_ms <= T0 + 1_550
+    feed.advance(T0 + 1_600)
+
+    assert early == []
+    assert [bar.trades for bar in of(feed, "bar")] == [3] * comes
+    feed.holes_wanted(T0 + 1_600)
+    holes = [wanted.hole for wanted in feed.holes_wanted(T0 + 1_600 + SETTLE_MS)]
+    assert [(hole.from_ts, hole.to_ts) for hole in holes] == [(T0, T0 + 1_000)] * (not comes)
+
+
 @pytest.mark.row("F112")
 def test_trade_that_waited_for_a_missing_one_closes_no_bar_during_an_outage() -> None:
     """A trade that waited passes after the loss, and no flat bar stands for an outage."""
