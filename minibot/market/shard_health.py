@@ -174,7 +174,7 @@ class ShardHealth:
         return self._resumed_ms + self.limits.bar_grace_ms
 
     def heard_ms(self, now_ms: int) -> int:
-        """Return the time up to which the line has brought everything, ms.
+        """Return the time up to which the line was heard, ms.
 
         While it is silent, data on their way are unknown; data that a lag has held up come within a
         moment.

@@ -473,12 +473,17 @@ class SymbolFeed:
         if self.order.due_ms is not None:
             return payloads  # The missing trade and those that wait for it belong to their bars.
         if self._line is not None:
-            # Trades that a silent line holds up belong to their bars.
-            late_ms = now_ms - self._line.heard_ms(now_ms) - self._config.grace_ms
-            exchange_ts -= max(0, late_ms)
+            # Trades that a silent line holds up belong to their bars, as do those under way.
+            heard_ms = self._line.heard_ms(now_ms) - self._delay_ms(exchange_ts - now_ms)
+            exchange_ts -= max(0, now_ms - heard_ms - self._config.grace_ms)
         for lane in self.lanes.values():
             payloads += lane.on_clock(exchange_ts)
         return payloads
+
+    def _delay_ms(self, skew_ms: int) -> int:
+        """Return how long the last trade was under way, ms, at most as long as a bar waits."""
+        delay_ms = self.seen_ms.get(TRADE, 0) + skew_ms - self.order.last_ts
+        return min(max(0, delay_ms), self._config.grace_ms)
 
     @property
     def _quiet_ms(self) -> int | None:

@@ -769,6 +769,27 @@ def test_bar_waits_for_trades_of_a_line_that_lags_at_its_end(first: str) -> None
     assert bar.trades == 39
 
 
+def test_bar_waits_for_trades_under_way_when_a_lag_begins_behind_its_end() -> None:
+    """A line heard just after a minute's end has not brought the minute's last trades yet."""
+    market = Market(["AUSDT"])
+    feed = market.floor.feed
+    market.late_ms = 200  # The line's usual delay.
+    market.floor.tick(39_000)
+    market.trade("AUSDT")
+    market.floor.tick(1_050)
+    market.quote("AUSDT", "99.5")
+    for _ in range(5):
+        market.floor.tick(500)
+        feed.advance(market.floor.now_ms)
+    assert bars(market, "AUSDT") == []
+    for sent_ms in (MINUTE_ENDS_MS - 100, MINUTE_ENDS_MS + 100):
+        market.late_ms = market.floor.now_ms - (T0 + sent_ms)
+        market.trade("AUSDT")
+    ((bar, _),) = bars(market, "AUSDT")
+
+    assert bar.trades == 2
+
+
 def test_bar_of_a_symbol_without_trades_closes_in_time_on_a_line_that_lives() -> None:
     """A quiet symbol's bar waits for its grace alone while its line brings anything."""
     market = Market(["AUSDT", "BUSDT"])
