@@ -588,12 +588,8 @@ def test_quiet_touch_is_no_frozen_quote() -> None:
     assert market.kinds() == []
 
 
-@pytest.mark.row("F108")
-@pytest.mark.parametrize(("trades", "is_silent"), [(0, False), (7, True)])
-def test_trades_that_do_not_come_are_told_by_klines(trades: int, *, is_silent: bool) -> None:
-    """Missing trades are detected by the venue's own minute klines."""
-    market = Market(["AUSDT"])
-    market.trade("AUSDT")
+def answer_klines(market: Market, opened: int, trades: int) -> str:
+    """Move quotes and book until klines are requested, and answer with one; return its symbol."""
 
     def say(second: int) -> None:
         market.quote("AUSDT", bid_of(second))
@@ -602,11 +598,20 @@ def test_trades_that_do_not_come_are_told_by_klines(trades: int, *, is_silent: b
     for _ in range(TRADE_SILENCE_MS // 1_000 + 2):
         market.second(say)
     ((symbol, done),) = market.questions.trades
-    opened = market.floor.now_ms - 30_000
     candle = Candle(opened, opened + 59_999, "1", "1", "1", "1", "1", "1", trades, "1")
     done(Answer(Job("", 2, lambda rest: None, done), value=[candle]))
     market.second(say)
-    market.second(say)
+    return symbol
+
+
+@pytest.mark.row("F108")
+@pytest.mark.parametrize(("trades", "is_silent"), [(0, False), (7, True)])
+def test_trades_that_do_not_come_are_told_by_klines(trades: int, *, is_silent: bool) -> None:
+    """Missing trades are detected by the venue's own minute klines."""
+    market = Market(["AUSDT"])
+    market.trade("AUSDT")
+    symbol = answer_klines(market, T0 + TRADE_SILENCE_MS // 2, trades)
+    market.second()
 
     assert symbol == "AUSDT"
     assert (market.sent() == ["UNSUBSCRIBE"]) is is_silent
@@ -634,18 +639,7 @@ def test_only_klines_that_begin_after_all_that_was_heard_tell_of_trades(
     began_ms = market.floor.now_ms
     if has_traded:
         market.trade("AUSDT")
-
-    def say(second: int) -> None:
-        market.quote("AUSDT", bid_of(second))
-        market.diff("AUSDT", bid_of(second))
-
-    for _ in range(TRADE_SILENCE_MS // 1_000 + 2):
-        market.second(say)
-    ((_, done),) = market.questions.trades
-    opened = began_ms + opened_ms
-    candle = Candle(opened, opened + 59_999, "1", "1", "1", "1", "1", "1", 7, "1")
-    done(Answer(Job("", 2, lambda rest: None, done), value=[candle]))
-    market.second(say)
+    answer_klines(market, began_ms + opened_ms, trades=7)
 
     assert (market.kinds() == ["stream_silent"]) is is_silent
 
