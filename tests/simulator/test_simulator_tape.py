@@ -301,7 +301,7 @@ def test_symbol_without_rules_is_refused_by_name(tmp_path: Path) -> None:
 
     assert exchange.process.returncode == 2
     assert "ABCXYZ" in stderr
-    assert "no known quote asset. Add " in stderr
+    assert "no known quote asset. Name a pair" in stderr
 
 
 RULES = {"symbol": "BTCUSDT", "status": "TRADING", "baseAsset": "BTC", "quoteAsset": "USDT"}
