@@ -43,7 +43,7 @@ class Played:
         self._frames = source.frames()
         self._next = next(self._frames, None)
         self.clock = PlayClock(self.facts.origin_ms, Fraction(1))
-        infos = symbol_infos(self.facts.symbols, self.facts.symbol_infos, self.facts.first_trades)
+        infos = symbol_infos(self.facts.symbols, self.facts.symbol_infos, self.facts.samples)
         self.venue = Venue(source, infos, self.clock, {})
         self.trades: dict[str, dict[int, Streamed]] = {name: {} for name in self.facts.symbols}
         self.diffs: dict[str, list[Streamed]] = {name: [] for name in self.facts.symbols}
@@ -396,7 +396,7 @@ class Made:
             symbols=("BTCUSDT",),
             has_depth=False,
             streams=frozenset({"btcusdt@trade"}),
-            first_trades={"BTCUSDT": {"p": "100.00", "q": "0.001"}},
+            samples={"BTCUSDT": {"p": "100.00", "q": "0.001"}},
         )
         self._trades = trades
 

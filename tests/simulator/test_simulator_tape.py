@@ -340,7 +340,10 @@ def test_rules_come_from_tape_then_table_then_decimals(tmp_path: Path) -> None:
         (0, {"timezone": "UTC", "symbols": [own | {"filters": []}]}),
         trade(1, 1),
         trade(2, 1, s="FOOUSDT"),
-        trade(3, 1, "0.1230", s="BARUSDT", q="5.5"),
+        trade(3, 1, "0.1000", s="BARUSDT", q="5.0"),
+        trade(4, 2, "0.1230", s="BARUSDT", q="5.5"),
+        trade(5, 3, "0.1300", s="BARUSDT", q="-1"),
+        trade(6, 4, "0.1200", s="BARUSDT", q="6.0"),
     ]
 
     with Exchange(f"tape:{write_tape(tmp_path / 'three.gz', lines)}") as exchange:

@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     source = Market(options.seed, symbols_of(options.symbols), options.rate)
     facts = source.facts
     clock = PlayClock(facts.origin_ms, Fraction(options.speed))
-    infos = symbol_infos(facts.symbols, facts.symbol_infos, facts.first_trades)
+    infos = symbol_infos(facts.symbols, facts.symbol_infos, facts.samples)
     path = options.run / "clock.json"
 
     def start(server: ExchangeServer) -> bool:

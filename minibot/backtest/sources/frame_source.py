@@ -90,7 +90,7 @@ class FrameSource:
 
     def _rules(self) -> list[Instrument]:
         facts = self.source.facts
-        infos = symbol_infos(self.symbols, facts.symbol_infos, facts.first_trades)
+        infos = symbol_infos(self.symbols, facts.symbol_infos, facts.samples)
         try:
             return [SIMULATED.rules.parse(infos[symbol]) for symbol in self.symbols]
         except FrameInvalid as error:

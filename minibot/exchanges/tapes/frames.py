@@ -39,8 +39,9 @@ class SourceFacts:
     `skew_ms` is exchange time minus receive time. `opening_books` holds, per symbol, the REST depth
     body that bridges to the first diff. `streams` names the streams that the source carries itself:
     they are passed on as they are, all others are made. `symbol_infos` are entries of an
-    exchangeInfo that the source carries. `end_ms` is the receive time of the last frame, None when
-    open-ended.
+    exchangeInfo that the source carries; `samples` are, per symbol, the finest price and quantity
+    (`p`, `q`) that are known beforehand, for rules that have to be derived. `end_ms` is the receive
+    time of the last frame, None when open-ended.
     """
 
     name: str
@@ -52,7 +53,7 @@ class SourceFacts:
     skew_ms: int = 0
     opening_books: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     symbol_infos: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    first_trades: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    samples: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 

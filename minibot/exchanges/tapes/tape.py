@@ -13,6 +13,7 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -53,6 +54,7 @@ MARK_BEGINS: Final = b'{"minibot":"'
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _WRAPPED: Final = b' {"stream":"'
+_TRADES: Final = b"@" + TRADE.encode()
 _NO_MESSAGE: Final = (ValueError, KeyError, TypeError, AttributeError)
 """Errors of what is not JSON, or JSON of another form, where a message is expected."""
 _RULES: Final = {"status": str, "baseAsset": str, "quoteAsset": str, "filters": list}
@@ -144,7 +146,7 @@ class _Scan:
     streams: dict[bytes, None] = field(default_factory=dict)
     snapshots: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
     first_diffs: dict[str, dict[str, Any]] = field(default_factory=dict)
-    first_trades: dict[str, dict[str, Any]] = field(default_factory=dict)
+    samples: dict[str, dict[str, str]] = field(default_factory=dict)
     symbol_infos: dict[str, dict[str, Any]] = field(default_factory=dict)
     skews_ms: list[float] = field(default_factory=list)
 
@@ -181,7 +183,7 @@ class Tape:
             skew_ms=round(median(scan.skews_ms)) if scan.skews_ms else 0,
             opening_books=books,
             symbol_infos=scan.symbol_infos,
-            first_trades=scan.first_trades,
+            samples=scan.samples,
             notes=_notes(path.name, scan, symbols, streams, books),
         )
 
@@ -270,6 +272,9 @@ class Tape:
         scan.frames += 1
         name = message[11 : message.index(b'"', 11)]
         is_new = name not in scan.streams
+        if not is_new and name.endswith(_TRADES):
+            with suppress(*_NO_MESSAGE):  # Sent as recorded, for clients to refuse.
+                _keep_finest(scan, kind_of(name.decode())[0], orjson.loads(message)["data"])
         if not is_new and len(scan.skews_ms) >= SKEW_SAMPLES:
             return
         scan.streams[name] = None
@@ -280,8 +285,22 @@ class Tape:
         if is_new and kind == DEPTH and isinstance(data["U"], int):
             scan.first_diffs.setdefault(symbol, data)
         if is_new and kind == TRADE:
-            plain(data["p"]), plain(data["q"])  # Rules may be derived from both.
-            scan.first_trades.setdefault(symbol, data)
+            _keep_finest(scan, symbol, data)
+
+
+def _keep_finest(scan: _Scan, symbol: str, trade: dict[str, Any]) -> None:
+    """Keep a trade's price and quantity if they are the finest of the symbol so far.
+
+    Rules may be derived from both: a first trade at a round price shows no increment.
+    """
+    texts = {key: plain(trade[key]) for key in ("p", "q")}
+    known = scan.samples.setdefault(symbol, texts)
+    known.update({key: text for key, text in texts.items() if _places(text) > _places(known[key])})
+
+
+def _places(text: str) -> int:
+    """Return how many decimals a number has, zeros at its end apart."""
+    return len(text.rstrip("0").partition(".")[2])
 
 
 def _scan_unwrapped(scan: _Scan, received_ns: int, message: bytes) -> None:

@@ -75,7 +75,7 @@ def make_server(settings: Settings) -> ExchangeServer:
     if settings.is_rebased:
         source, history = _rebased(source, history, wall_ms)
     facts = source.facts
-    infos = symbol_infos(facts.symbols, facts.symbol_infos, facts.first_trades)
+    infos = symbol_infos(facts.symbols, facts.symbol_infos, facts.samples)
     clock = PlayClock(facts.origin_ms, speed)
     venue = Venue(source, infos, clock, history)
     script = [] if settings.faults is None else read_script(find(settings.faults))

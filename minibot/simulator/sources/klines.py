@@ -52,7 +52,7 @@ class Klines:
             symbols=(file.symbol,),
             has_depth=False,
             streams=frozenset(self._streams.values()),
-            first_trades={
+            samples={
                 file.symbol: {
                     "p": _sample(first.open, file.price_places),
                     "q": _sample(UNIT, file.qty_places),

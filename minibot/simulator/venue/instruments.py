@@ -84,7 +84,7 @@ def symbol_infos(
     Args:
         symbols: Symbols that the source plays.
         own: Entries of the source's own exchangeInfo.
-        samples: A trade of each symbol (`p`, `q`), for derived rules.
+        samples: Finest price and quantity of each symbol (`p`, `q`), for derived rules.
 
     Raises:
         Refusal: A symbol has neither an entry nor a trade nor a known quote asset.
