@@ -32,7 +32,7 @@ from minibot.exchanges.binance.rest import BinanceRest, judge
 from minibot.exchanges.contact_report import Report
 from minibot.exchanges.shapes import Difference, differences
 from minibot.exchanges.tapes.check import Check
-from minibot.exchanges.tapes.lines import Line, depth_message
+from minibot.exchanges.tapes.lines import Line, Missed, depth_message, missed_mark
 from minibot.exchanges.websocket_stream import WebSocketStream
 from minibot.kernel.threads import call_after
 
@@ -282,6 +282,9 @@ class FirstContact:
                 if number == 1 and not self._counts:
                     raise
                 self._report("streams", LOST, "(connection)", "open", str(error), hinders=True)
+                # What is missed until the next one is open is no fault of its messages.
+                at_ns = self._wall_ms() * NS_PER_MS
+                self._prove_line(missed_mark(Missed(at_ns, at_ns, (), LOST)))
             finally:
                 stream.close()
 
@@ -357,8 +360,11 @@ class FirstContact:
                 f"stream {kind}", PARSER, "(frame)", "a frame that can be used", str(error)
             )
             return
+        self._prove_line(data)
+
+    def _prove_line(self, message: bytes) -> None:
         self._lines += 1
-        self._check.take(Line(self._lines, self._wall_ms() * NS_PER_MS, data))
+        self._check.take(Line(self._lines, self._wall_ms() * NS_PER_MS, message))
 
     def _take_books(self) -> None:
         for symbol in self.report.symbols:
@@ -368,9 +374,7 @@ class FirstContact:
                 _heed(error)
                 self._report(DEPTH, ANSWER, symbol, "a snapshot", str(error), hinders=True)
                 continue
-            self._lines += 1
-            message = depth_message(body, symbol)
-            self._check.take(Line(self._lines, self._wall_ms() * NS_PER_MS, message))
+            self._prove_line(depth_message(body, symbol))
 
     def _judge_streams(self) -> None:
         """Report unanswered requests, streams without messages, and whether the books fit."""

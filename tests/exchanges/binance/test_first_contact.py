@@ -385,6 +385,34 @@ def test_updates_that_do_not_make_the_book_are_told(host: Host) -> None:
     assert any(told.difference.kind == "book" for told in report.differences)
 
 
+def test_connection_that_is_lost_is_told_and_what_it_missed_is_no_fault(host: Host) -> None:
+    """Messages between two connections are missed, not left out: books and trades begin anew."""
+    opened = 0
+
+    class Dropping(WebSocketStream):
+        received = 0
+
+        def open(self) -> None:
+            nonlocal opened
+            opened += 1
+            super().open()
+
+        def recv(self) -> tuple[int, bytes]:
+            self.received += 1
+            if opened == 1 and self.received > 200:
+                raise StreamLost("dropped")
+            if opened == 2 and self.received == 1:
+                while b"depthUpdate" not in super().recv()[1]:
+                    pass  # Missed, with the update that ends it.
+            return super().recv()
+
+    report = host.meet(stream=Dropping, seconds=SECONDS)
+
+    assert opened == 2
+    assert kinds(report, "streams") == [("connection lost", "(connection)", True)]
+    assert kinds(report, "book of BTCUSDT") == []
+
+
 @pytest.mark.parametrize(
     ("status", "body", "expected"),
     [
