@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections import deque
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from minibot.events.names import MARKET_ROLE
 from minibot.events.reasons import ATOMICITY_VIOLATION
+from minibot.exchanges.loopback import is_loopback
 from minibot.exchanges.venue_facts import ConnectionLimits
 from minibot.kernel.errors import IntegrityError
 from minibot.kernel.files import ensure_folder, read_hashed, write_hashed
@@ -69,9 +71,14 @@ class AddressFile:
         write_hashed(self._path, {**state, "clock": self._clock})
 
 
-def venue_file(root: Path, venue: str) -> AddressFile:
-    """Return the file below `var` of this machine's address at a real venue."""
-    return AddressFile(root / "exchange" / f"{venue}.json", "unix")
+def venue_file(root: Path, venue: str, rest_url: str) -> AddressFile:
+    """Return the file below `var` of this machine's address at a venue.
+
+    A host of this machine has one of its own: no ban of a played exchange is the venue's.
+    """
+    is_played = is_loopback(urlsplit(rest_url).hostname or "")
+    name = f"{venue}-loopback" if is_played else venue
+    return AddressFile(root / "exchange" / f"{name}.json", "unix")
 
 
 class Address:

@@ -99,7 +99,7 @@ def address_file(context: RoleContext) -> AddressFile:
     root = context.var.root
     if context.manifest.embedded is not None:
         return AddressFile(root / "exchange" / "embedded.json", context.manifest.run_id)
-    return venue_file(root, context.config.venue)
+    return venue_file(root, context.config.venue, context.config.exchange.rest_url)
 
 
 def addresses(context: RoleContext) -> tuple[str, str]:

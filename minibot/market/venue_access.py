@@ -99,13 +99,14 @@ def heeding_rest(config: Config, root: Path, base_url: str | None = None) -> Res
     Raises:
         ValueError: The address is none.
     """
-    rest = _HeedingRest(new_rest(config, base_url), lambda: address_of(config, root))
+    rest = _HeedingRest(new_rest(config, base_url), lambda: address_of(config, root, base_url))
     return cast(Rest, rest)
 
 
-def address_of(config: Config, root: Path) -> Address:
-    """Return the address of this machine at the profile's venue, as of now."""
-    return Address(venue_file(root, config.venue), wall_ms(), venue_of(config).streams.limits)
+def address_of(config: Config, root: Path, base_url: str | None = None) -> Address:
+    """Return the address of this machine at the profile's host, or at another one, as of now."""
+    file = venue_file(root, config.venue, base_url or config.exchange.rest_url)
+    return Address(file, wall_ms(), venue_of(config).streams.limits)
 
 
 def server_time(config: Config) -> int:

@@ -44,6 +44,7 @@ from tests.runs import PROJECT, ShortRun, verb
 from tests.waiting import wait_until
 
 RUN_ID = "20251120_000000"
+HERE = "http://127.0.0.1"
 CHRONY = "Reference ID    : C0A80101 (gw)\nStratum         : 3\nLeap status     : {}\n"
 W32TM = "Sprungindikator: {}(keine Warnung)\nStratum: 3 (sekundaer)\n"
 POWERCFG = """  GUID der Energieeinstellung: 29f6c1db  (Standbymodus nach)
@@ -200,16 +201,16 @@ def test_silence_told_while_markets_are_read_is_remembered(tmp_path: Path) -> No
         found = levels(list(_market_data(at_loopback(server.port, tmp_path))))
 
     assert found["exchange"] == "OK"
-    known = Address(venue_file(tmp_path, "binance"), wall_ms(), BINANCE.streams.limits)
+    known = Address(venue_file(tmp_path, "binance", HERE), wall_ms(), BINANCE.streams.limits)
     assert known.silent_until_ms > wall_ms() + 3_500_000
 
 
 @pytest.mark.network_mock
 def test_damaged_note_of_the_address_is_a_failed_check_with_a_remedy(tmp_path: Path) -> None:
     """The other checks are shown all the same, and nobody is told to look at the network."""
-    note = venue_file(tmp_path, "binance")
+    note = venue_file(tmp_path, "binance", HERE)
     note.save({"attempts_ms": [], "silent_until_ms": 0, "is_banned": False})
-    path = tmp_path / "exchange" / "binance.json"
+    path = tmp_path / "exchange" / "binance-loopback.json"
     path.write_bytes(path.read_bytes().replace(b"false", b"true"))
 
     with Loopback(lambda sock, request: None) as server:

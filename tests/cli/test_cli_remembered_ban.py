@@ -16,6 +16,7 @@ from tests.exchanges.binance.loopback import Loopback, answer
 pytestmark = [pytest.mark.row("F106"), pytest.mark.network_mock]
 
 SINCE = "2025-01-01"
+HERE = "http://127.0.0.1"
 VERBS = {
     "record": "record --symbols BTCUSDT --for 1s",
     "scan": "scan --venue --pairs BTCUSDT",
@@ -30,7 +31,7 @@ def test_verb_sends_no_request_during_a_remembered_ban(
 ) -> None:
     """A ban that a night was told of is no shorter for a recording: it would become longer."""
     limits = VENUES["binance"].streams.limits
-    address = Address(venue_file(tmp_path, "binance"), wall_ms(), limits)
+    address = Address(venue_file(tmp_path, "binance", HERE), wall_ms(), limits)
     address.on_silence(wall_ms() + 3_600_000, is_ban=True)
     with Loopback(lambda sock, request: _answer(sock)) as server:
         host = f"binance.rest_url=http://127.0.0.1:{server.port}"

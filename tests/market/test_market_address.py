@@ -19,11 +19,13 @@ from minibot.market.address import (
     NoMemory,
     venue_file,
 )
-from minibot.market.venue_access import heeding_rest, server_time
+from minibot.market.venue_access import address_of, heeding_rest, server_time
 from minibot.runtime.clock import wall_ms
 from minibot.runtime.configuration.config import load_config
 from tests.conftest import PROJECT
 from tests.exchanges.binance.loopback import Loopback, answer
+
+HERE = "http://127.0.0.1"
 
 
 @pytest.mark.row("S-22")
@@ -68,7 +70,7 @@ def test_ban_is_known_before_a_start_asks_for_the_time(tmp_path: Path) -> None:
         host = f"127.0.0.1:{server.port}"
         sets = [f"paths.var={tmp_path}", f"binance.rest_url=http://{host}"]
         config = load_config(PROJECT / "config" / "nore.v1.json", sets, {})
-        address = Address(venue_file(tmp_path, "binance"), wall_ms(), LIMITS)
+        address = Address(venue_file(tmp_path, "binance", HERE), wall_ms(), LIMITS)
         asked = server_time(config)
         address.on_silence(wall_ms() + 3_600_000, is_ban=True)
         with pytest.raises(RestError) as refused:
@@ -109,9 +111,27 @@ def test_silence_told_outside_a_run_is_heeded_by_the_next_process(
     assert requests == 1
     assert {error.kind for error in told} == {kind}
     assert all(3_500_000 < error.retry_after_ms <= 3_600_000 for error in told)
-    known = Address(venue_file(tmp_path, "binance"), wall_ms(), LIMITS)
+    known = Address(venue_file(tmp_path, "binance", HERE), wall_ms(), LIMITS)
     assert known.silent_until_ms > wall_ms() + 3_500_000
     assert known.is_banned == (kind == BANNED)
+
+
+@pytest.mark.network_mock
+def test_ban_of_a_played_exchange_is_none_of_the_venue(tmp_path: Path) -> None:
+    """A ban by `minibot exchange` bars no start at the venue, also where a verb names the host."""
+
+    def talk(sock: socket.socket, request: bytes) -> None:
+        sock.sendall(answer(b"{}", "418 I'm a teapot", {"Retry-After": "86400"}))
+
+    config = load_config(PROJECT / "config" / "nore.v1.json", [], {})
+    with Loopback(talk) as server:
+        rest = heeding_rest(config, tmp_path, f"http://localhost:{server.port}")
+        with pytest.raises(RestError):
+            rest.ping()
+        rest.close()
+
+    assert address_of(config, tmp_path, HERE).is_banned
+    assert address_of(config, tmp_path).silent_until_ms == 0
 
 
 @pytest.mark.row("F106")
