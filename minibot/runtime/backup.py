@@ -333,11 +333,11 @@ class BackupFolder:
 
     def _before_piece(self, size: int) -> None:
         self._pace(size)
-        free = shutil.disk_usage(self.folder).free - size
-        if free < self._free_min:
+        free = shutil.disk_usage(self.folder).free
+        if free - size < self._free_min:
+            kept = f", and {self._free_min} have to stay free for the run" if self._free_min else ""
             raise Refusal(
-                f"{self.folder}: a backup would leave {free} bytes free, fewer than the "
-                f"{self._free_min} that are kept for the run.",
+                f"{self.folder}: {free} bytes are free; the backup needs at least {size}{kept}.",
                 "Make room there, or name another folder.",
             )
 

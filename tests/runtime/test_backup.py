@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -230,6 +231,22 @@ def test_full_disk_and_too_little_room_leave_no_backup_and_the_run_as_it_was(
     assert raised.value.reason_code == IO_ENOSPC
     assert BackupFolder(tmp_path / "backups").taken() == []
     assert {path: path.read_bytes() for path in before} == before
+
+
+def test_backup_onto_a_full_disk_names_the_free_bytes_and_no_debt(
+    var: Var, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk with three bytes free is told as such, never as one that would hold less than none."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=3))
+    folder = BackupFolder(tmp_path / "backups")
+
+    with pytest.raises(Refusal) as refused:
+        folder.take(var, RUN)
+
+    said = refused.value.message.removeprefix(str(folder.folder))
+    assert " 3 bytes" in said
+    assert "-" not in said
+    assert folder.taken() == []
 
 
 def test_backup_inside_the_var_of_no_run_or_beside_another_is_refused(

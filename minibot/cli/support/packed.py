@@ -133,11 +133,11 @@ class _Extraction:
         import shutil
 
         while chunk := source.read(CHUNK_BYTES):
-            free = shutil.disk_usage(self._folder).free - len(chunk)
-            if self._kept_bytes and free < self._kept_bytes:
+            free = shutil.disk_usage(self._folder).free
+            if self._kept_bytes and free - len(chunk) < self._kept_bytes:
                 raise Refusal(
-                    f"{self._archive} would leave {free} bytes free, fewer than the "
-                    f"{self._kept_bytes} that are kept for the running night.",
+                    f"{self._archive}: {free} bytes are free; it needs at least {len(chunk)}, and "
+                    f"{self._kept_bytes} have to stay free for the running night.",
                     "Make room, or name a folder on another disk: --var DIR",
                 )
             yield chunk
