@@ -26,6 +26,7 @@ from minibot.report.records import (
     performance_of,
     read_record,
     read_records,
+    symbols_in,
 )
 
 HELP = "list the runs: when, what, how each ended; show A, or A B side by side; --sum adds up"
@@ -156,7 +157,7 @@ def _document(record: RunRecord) -> JsonObject:
         **record.to_json(),
         "strategy": None if manifest is None else strategy_of(manifest.config),
         "changed": None if manifest is None else changed_keys(manifest.config),
-        "symbols": None if manifest is None else list(manifest.symbols),
+        "symbols": None if manifest is None else symbols_in(manifest, facts),
         "trades": figures.get("round_trips"),
         "result": figures.get("pnl"),
         "fees": figures.get("fees"),
@@ -193,7 +194,7 @@ def _cells(found: JsonObject, record: RunRecord) -> list[str]:
         NONE if record.wall_ms is None else duration(record.wall_ms),
         f"{manifest.profile} ({record.kind})",
         str(found["strategy"]),
-        ", ".join(manifest.symbols),
+        ", ".join(found["symbols"]),
         changed_words(manifest.config),
         "" if record.acceptance is None else str(record.acceptance["verdict"]),
         ", ".join(found["same_decisions_as"]),

@@ -6,13 +6,14 @@ profile of the same name; without one, from the night's own profile, `config/nor
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Final
 
 from minibot.events.model import JsonObject
 from minibot.report.figures import plain_text
 from minibot.runtime.configuration.config_files import SHIPPED, read_profile
+from minibot.runtime.manifest import Manifest
 
 BASE: Final = "nore"
 OVERLAYS: Final = (
@@ -30,6 +31,12 @@ VALUE_LENGTH: Final = 28
 def strategy_of(config: JsonObject) -> str:
     """Return the name of a profile's strategy."""
     return str(config["strategy"]["name"])
+
+
+def symbols_of(manifest: Manifest, priced: Iterable[str]) -> tuple[str, ...]:
+    """Return a run's symbols: with a universe those that had prices, else those of its manifest."""
+    has_universe = manifest.config.get("universe") is not None
+    return (tuple(sorted(priced)) if has_universe else ()) or manifest.symbols
 
 
 def changed_keys(config: JsonObject) -> dict[str, str]:

@@ -17,6 +17,7 @@ from minibot.events.model import Incident, JsonObject, StopJournal
 from minibot.kernel.errors import Refusal
 from minibot.market.notices import BARS_MISSING
 from minibot.replay.run_status import INTERRUPTED
+from minibot.report.choices import symbols_of
 from minibot.report.recount import Progress, Recount
 from minibot.report.run_kind import drill_of, made_up_of, read_seal, root_or_reason
 from minibot.runtime.manifest import Manifest
@@ -141,9 +142,7 @@ class Night:
     @property
     def symbols(self) -> tuple[str, ...]:
         """Its symbols: with a universe those that had prices, else those of the manifest."""
-        has_universe = self.manifest.config.get("universe") is not None
-        priced = tuple(sorted(self.count.prices)) if has_universe else ()
-        return priced or self.manifest.symbols
+        return symbols_of(self.manifest, self.count.prices)
 
     @property
     def has_no_history(self) -> bool:

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 from minibot.engine.recorded_run import Recorded
 from minibot.events.model import JsonObject
 from minibot.events.money import amount_text
-from minibot.report.choices import strategy_of
+from minibot.report.choices import strategy_of, symbols_of
 from minibot.report.figures import NONE, counted, date_clock, listed
 from minibot.report.recount import Progress
 from minibot.report.result_lines import FEES_PAID, SLIPPAGE
@@ -64,7 +64,7 @@ class PerformanceReport(NamedTuple):
             "run_id": manifest.run_id,
             "profile": manifest.profile,
             "strategy": strategy_of(manifest.config),
-            "symbols": list(manifest.symbols),
+            "symbols": list(symbols_of(manifest, meter.symbols)),
             "asset": self.recorded.quote_asset,
             "from_ts": self.span.from_ts,
             "to_ts": self.span.to_ts,

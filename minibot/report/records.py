@@ -15,6 +15,7 @@ from minibot.kernel.errors import IntegrityError, RunStop
 from minibot.kernel.files import FILES, read_hashed
 from minibot.kernel.queue import open_reader
 from minibot.kernel.seal import QUEUES
+from minibot.report.choices import symbols_of
 from minibot.report.run_kind import NIGHT_MODE, drill_of, has_damaged_seal, made_up_of, read_seal
 from minibot.runtime.manifest import Manifest, is_copy
 from minibot.runtime.paths import Var
@@ -186,6 +187,12 @@ def bytes_of(path: Path) -> int:
 def facts_of(record: RunRecord) -> JsonObject | None:
     """Return the facts with a run's report; None for none, or if they have another root."""
     return _of_root(record.run_dir / "report" / FACTS_FILE, FACTS_V, record.seal)
+
+
+def symbols_in(manifest: Manifest, facts: JsonObject | None) -> list[str]:
+    """Return a run's symbols as `symbols_of` does, by the facts with its report."""
+    market = (facts or {}).get("market", {})
+    return list(symbols_of(manifest, [each["symbol"] for each in market.get("symbols", ())]))
 
 
 def _acceptance(run_dir: Path, seal: JsonObject) -> JsonObject | None:

@@ -12,10 +12,10 @@ from itertools import pairwise
 from typing import Final
 
 from minibot.accounting.market_projection import MarketProjection
-from minibot.accounting.performance import Performance
+from minibot.accounting.performance import Look, Performance
 from minibot.engine.recorded_run import Recorded
 from minibot.engine.role_replay import PROGRESS_EVERY
-from minibot.events.model import Event, Fill
+from minibot.events.model import Event, Fill, MarketTick, Payload, PriceMark
 from minibot.events.names import FILLS, TICKS
 from minibot.events.unit_sizes import BPS, HOUR_MS
 from minibot.report.recount import Progress
@@ -51,6 +51,7 @@ class SpanMeter:
         levels: Equity as the span begins and after each full hour of it.
         drawdown_max: Deepest fall below the highest equity of the span.
         tally: Slippage of its fills.
+        symbols: Symbols that had prices up to its end.
 
     Args:
         performance: Of the run, which takes each event first.
@@ -73,6 +74,7 @@ class SpanMeter:
         # The deepest fall as a share: the fall, and the highest equity before it.
         self._deepest = (0, 1)
         self.tally = CostTally()
+        self.symbols: set[str] = set()
 
     def look(self, ts: int, fill: Fill | None = None) -> None:
         """Take the state of the run at a market time, which never goes back; behind a fill, it."""
@@ -206,13 +208,14 @@ def measured_span(
         if isinstance(event.payload, Fill):
             meter.look(max(event.ts, market.last_ts), event.payload)
 
+    def on_mark(times: Sequence[int], payloads: Sequence[Payload], looks: Sequence[Look]) -> None:
+        meter.look(max(times[0], market.last_ts))
+        meter.symbols.update(
+            one.symbol for one in payloads if isinstance(one, MarketTick | PriceMark)
+        )
+
     fills = (event for _, event in recorded.events(FILLS))
-    market = MarketProjection(
-        performance,
-        lambda: next(fills, None),
-        lambda times, *_: meter.look(max(times[0], market.last_ts)),
-        on_fill,
-    )
+    market = MarketProjection(performance, lambda: next(fills, None), on_mark, on_fill)
     end_ts: int | None = None
     for seq, event in recorded.events(TICKS):
         if event.ts > to_ts:

@@ -6,6 +6,7 @@ import csv
 import fnmatch
 import io
 import tomllib
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from minibot.events.money import UNIT, parse_amount
 from minibot.events.unit_sizes import HOUR_MS
 from minibot.report.performance_report import TEMPLATES, PerformanceReport, ReportSpan
 from minibot.report.span_meter import SpanMeter, sharpe_ratio
+from minibot.runtime.manifest import Manifest
 from tests.report.made_run import made_run
 from tests.report.nights import opened
 from tests.runs import PROJECT, ShortRun, verb
@@ -330,3 +332,15 @@ def test_csv_is_two_columns_whatever_the_names_hold(var: Path) -> None:
 
     assert {len(row) for row in rows} == {2}
     assert dict(rows)["symbols"] == "BTCUSDT, ETHUSDT, DOGEUSDT, ABCUSDT"
+
+
+def test_report_of_a_universe_names_the_symbols_that_had_prices(tmp_path: Path) -> None:
+    """The manifest's list is where a live night looks first; the universe may choose others."""
+    run_dir = made_run(tmp_path)
+    made = Manifest.load(run_dir)
+    chosen = dict(made.config, universe={"mode": "dynamic"})
+    replace(made, symbols=("LISTEDUSDT",), config=chosen).write(run_dir)
+
+    found = verb(tmp_path, "report", RUN_ID, "--performance", "--json").document
+
+    assert found["symbols"] == sorted(made.symbols)

@@ -22,6 +22,7 @@ from minibot.report.night_sum import night_sum, sum_lines
 from minibot.report.records import FACTS_FILE, RunRecord, facts_of, read_record
 from minibot.report.run_facts import market_of
 from minibot.runtime.configuration.config import load_config
+from minibot.runtime.manifest import Manifest
 from minibot.runtime.runfiles import METRICS_FILE
 from tests.report.nights import opened
 from tests.runs import PROJECT, ShortRun, verb
@@ -227,3 +228,21 @@ def test_sum_of_trades_counts_gains_alone_as_won_and_adds_up_in_parts() -> None:
         "1970-01-02": (3, 1),
     }
     assert whole.to_json() == {"trades": 4, "won": 2, "fees": "1.0", "result": "1.50000001"}
+
+
+def test_runs_of_a_universe_name_the_pairs_that_had_prices(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
+    """The profile's list is where a night looks first; its universe may have chosen others."""
+    copied = shutil.copytree(short_run.run_dir, tmp_path / "runs" / short_run.run_id)
+    made = Manifest.load(copied)
+    chosen = dict(made.config, universe={"mode": "dynamic"})
+    replace(made, symbols=("LISTEDUSDT",), config=chosen).write(copied)
+
+    said = verb(tmp_path, "runs", "show", short_run.run_id).out
+    (listed,) = verb(tmp_path, "runs", "--json").document["runs"]
+    together = verb(tmp_path, "runs", "show", "latest", short_run.run_id).out
+
+    assert listed["symbols"] == ["BTCUSDT"]
+    assert "BTCUSDT" in together
+    assert "LISTEDUSDT" not in said + together

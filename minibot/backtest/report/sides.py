@@ -19,7 +19,7 @@ from minibot.kernel.errors import Refusal
 from minibot.report.html import marked_of
 from minibot.report.night import Night
 from minibot.report.price_chart import Marked
-from minibot.report.records import RunRecord, facts_of, performance_of
+from minibot.report.records import RunRecord, facts_of, performance_of, symbols_in
 from minibot.report.run_facts import night_facts
 from minibot.report.trades import RoundTrip
 from minibot.runtime.paths import project_name, resolve
@@ -76,7 +76,7 @@ def run_document(record: RunRecord, facts: JsonObject | None = None) -> JsonObje
         "sources": [str(word) if word else ", ".join(manifest.hosts[:1])],
         "files": {str(word): files_of(str(word)), **told} if word else {record.run_id: own},
         "root": record.seal.get("root"),
-        "symbols": list(manifest.symbols),
+        "symbols": symbols_in(manifest, facts),
         "from_ts": facts.get("from_ts", manifest.clock_origin_ms),
         "to_ts": facts.get("to_ts"),
         "digest": facts.get("digest"),
