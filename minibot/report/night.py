@@ -18,6 +18,7 @@ from minibot.kernel.errors import Refusal
 from minibot.market.notices import BARS_MISSING
 from minibot.replay.run_status import INTERRUPTED
 from minibot.report.choices import symbols_of
+from minibot.report.records import lasted_ms
 from minibot.report.recount import Progress, Recount
 from minibot.report.run_kind import drill_of, made_up_of, read_seal, root_or_reason
 from minibot.runtime.manifest import Manifest
@@ -99,8 +100,7 @@ class Night:
     @property
     def wall_ms(self) -> int | None:
         """Wall-clock milliseconds from start to seal, or None for a run without an end."""
-        ended = self.sealed.get("ended_ms")
-        return None if ended is None else int(ended) - self.manifest.started_ms
+        return lasted_ms(self.manifest, self.sealed)
 
     @property
     def market_ms(self) -> int:

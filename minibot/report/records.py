@@ -88,10 +88,9 @@ class RunRecord:
     @property
     def wall_ms(self) -> int | None:
         """Wall-clock milliseconds from start to seal, None without an end."""
-        ended = self.seal.get("extra", {}).get("ended_ms")
-        if ended is None or self.manifest is None:
+        if self.manifest is None:
             return None
-        return int(ended) - self.manifest.started_ms
+        return lasted_ms(self.manifest, self.seal.get("extra", {}))
 
     def to_json(self) -> JsonObject:
         """Return the record as one JSON object."""
@@ -139,6 +138,21 @@ def days_of(nights: Iterable[RunRecord]) -> set[int]:
     take thirty nights.
     """
     return {night.manifest.started_ms // DAY_MS for night in nights if night.manifest}
+
+
+def lasted_ms(manifest: Manifest, sealed: JsonObject) -> int | None:
+    """Return the wall-clock milliseconds from a run's start to its seal, None without an end.
+
+    Older runs did not count them; of these it is the difference of two readings of a clock, between
+    which somebody may have set it.
+
+    Args:
+        manifest: The run's.
+        sealed: The launcher's additions to its seal.
+    """
+    if "took_ms" in sealed:
+        return int(sealed["took_ms"])
+    return int(sealed["ended_ms"]) - manifest.started_ms if "ended_ms" in sealed else None
 
 
 def performance_of(record: RunRecord) -> JsonObject | None:

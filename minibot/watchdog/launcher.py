@@ -29,11 +29,12 @@ from minibot.events.names import WATCHDOG_ROLE
 from minibot.events.reasons import DURATION_REACHED, IO_EIO, REASONS, SOURCE_ENDED, VAR_LOST
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles
+from minibot.events.unit_sizes import NS_PER_MS
 from minibot.kernel.errors import LockBusy, MinibotError, Refusal, RunStop
 from minibot.kernel.queue import make_queue
 from minibot.kernel.seal import seal_run
 from minibot.runtime.channels import Control, SilentHeartbeat
-from minibot.runtime.clock import wall_ms
+from minibot.runtime.clock import suspend_ns, wall_ms
 from minibot.runtime.configuration.config import Config
 from minibot.runtime.context import CLEAN, STOPPED, RoleContext
 from minibot.runtime.deployment.staging import is_deploying
@@ -283,6 +284,7 @@ class _Launch:
         self.sync_us = sync_us_p50(var.stop)
         self.code = CodeStand(PROJECT)
         self.degraded: str | None = None
+        self.begun_ns = suspend_ns()  # The wall clock may be set while the run goes on.
         self.is_begun = False  # Once it has a manifest, a run is never undone.
 
     def run(self) -> Outcome:
@@ -362,6 +364,7 @@ class _Launch:
             self.roles,
             wall_ms if exchange is None else lambda: exchange.origin_ms,
         )
+        self.begun_ns = suspend_ns()
         manifest = make_manifest(
             self.config,
             self.profile,
@@ -603,6 +606,7 @@ class _Launch:
                     "code_sha256": manifest.code_sha256,
                     "started_ms": manifest.started_ms,
                     "ended_ms": wall_ms(),
+                    "took_ms": (suspend_ns() - self.begun_ns) // NS_PER_MS,
                     "market_ended_ms": context.clock.now_ms(),
                     "lag_market_ms_max": parts.loop.lag_market_ms_max,
                     "hosts": list(manifest.hosts),

@@ -53,7 +53,8 @@ def seven_hours(run: ShortRun, tmp_path: Path) -> tuple[Night, Var]:
     night = replace(night, recorded=replace(night.recorded, manifest=manifest))
     night.count.ai_levels = {"jail"}
     night.count.market.last_ts = manifest.clock_origin_ms + NIGHT_MS
-    night = sealed(night, ended_ms=manifest.started_ms + NIGHT_MS + MINUTE_MS // 2)
+    took_ms = NIGHT_MS + MINUTE_MS // 2
+    night = sealed(night, ended_ms=manifest.started_ms + took_ms, took_ms=took_ms)
     night.count.tally = tally()
     keep_metrics(night, var)
     return night, var

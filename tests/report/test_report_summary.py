@@ -13,9 +13,11 @@ import pytest
 
 from minibot.accounting.performance import Performance
 from minibot.events.model import Fill, Incident, RunOpening
+from minibot.events.unit_sizes import HOUR_MS, MINUTE_MS
 from minibot.report.html import page
 from minibot.report.morning_screen import morning_screen
 from minibot.report.night import Night
+from minibot.report.records import read_record
 from minibot.report.summary import Row, summary_json, summary_rows
 from tests.report.nights import opened, sealed, tally, with_config, with_incident, with_stop
 from tests.runs import ShortRun, raw_events
@@ -95,6 +97,16 @@ def test_summary_adds_up(night: Night) -> None:
 
     assert text == "-1.00: +3.00 before fees, 4.00 paid in fees"
     assert "2 round trips: 1 won, 1 lost; win rate 50 %, R:R 0.86" in words(night)
+
+
+def test_run_whose_clock_was_set_back_took_as_long_as_it_did(night: Night) -> None:
+    """After STOP(CLOCK_JUMP) two readings of the wall clock tell nothing; one that passed does."""
+    ended_ms, took_ms = night.sealed["ended_ms"], night.sealed["took_ms"]
+    set_back = sealed(night, ended_ms=ended_ms - HOUR_MS)
+    record = replace(read_record(night.recorded.run_dir), seal=set_back.seal)
+
+    assert set_back.wall_ms == record.wall_ms == took_ms
+    assert abs(took_ms - (ended_ms - night.manifest.started_ms)) < MINUTE_MS
 
 
 def test_summary_lists_what_is_still_open(night: Night) -> None:
