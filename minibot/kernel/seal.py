@@ -96,6 +96,16 @@ def seal_run(
     return str(obj["root"])
 
 
+def refuse_unsealable(queues_root: StrPath, *, files: Files = FILES) -> None:
+    """Refuse a folder of queues that no start could seal.
+
+    Raises:
+        RunStop: PERMISSIONS_UNSAFE, a link or a device is in it.
+    """
+    for _ in _tree(Path(queues_root), files):
+        pass
+
+
 def release(queues_root: StrPath, run_dir: StrPath, *, files: Files = FILES) -> None:
     """Remove the names of a sealed run's files under `var/queues`; lock files stay.
 

@@ -320,6 +320,24 @@ def test_unsealed_run_is_named(var: Var, remedy: str, *, is_noted: bool) -> None
     assert found["unsealed"].remedy.startswith(remedy)
 
 
+def test_unsealed_run_that_a_link_keeps_from_its_seal_fails_the_check(var: Var) -> None:
+    """Every start is refused until the link is gone, so the machine cannot run a night."""
+    run_dir = var.run(RUN_ID)
+    run_dir.mkdir()
+    (run_dir / "manifest.json").write_bytes(b"{}")
+    note_current(var, RUN_ID)
+    note_ended(var, RUN_ID)
+    planted = var.queues / "signals" / "inbox.jsonl"
+    planted.parent.mkdir(parents=True)
+    planted.symlink_to(run_dir / "manifest.json")
+
+    found = {result.name: result for result in leftover_checks(var)}["unsealed"]
+
+    assert found.level == "FAIL"
+    assert str(planted) in found.found
+    assert "link" in found.remedy
+
+
 @pytest.mark.parametrize(
     ("status", "level"),
     [

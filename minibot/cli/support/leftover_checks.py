@@ -9,11 +9,12 @@ from typing import Final
 
 import psutil
 
+from minibot.events.reasons import REASONS
 from minibot.gates.drill_processes import named
 from minibot.kernel import canonical
 from minibot.kernel.errors import RunStop
 from minibot.kernel.files import read_whole
-from minibot.kernel.seal import SEAL_FILE
+from minibot.kernel.seal import SEAL_FILE, refuse_unsealable
 from minibot.report.figures import counted, listed
 from minibot.report.proof import waits_for_seal
 from minibot.runtime.paths import Var
@@ -51,6 +52,11 @@ def _unsealed(var: Var) -> CheckResult:
     remedy = f"minibot verify {names[0]} says what is left of it"
     if waiting:
         remedy = f"minibot night recovers and seals {waiting[0]}"
+        try:
+            refuse_unsealable(var.queues)
+        except RunStop as error:
+            text = f"no start can seal {waiting[0]}: {error.detail}"
+            return CheckResult(UNSEALED_RUN, False, text, REASONS[error.reason_code].remedy)
     return CheckResult(UNSEALED_RUN, True, text, remedy)
 
 
