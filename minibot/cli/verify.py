@@ -20,7 +20,13 @@ from minibot.kernel.signature import parse_public_key
 from minibot.kernel.verify import Finding, verify_quick
 from minibot.replay.run_status import is_going
 from minibot.report.figures import counted
-from minibot.report.proof import findings_of, pinned_key, waits_for_seal, what_is_left
+from minibot.report.proof import (
+    fate_of_unsealed,
+    findings_of,
+    pinned_key,
+    waits_for_seal,
+    what_is_left,
+)
 from minibot.runtime.pasting import pasted
 from minibot.runtime.paths import shown_path
 from minibot.runtime.runfiles import is_run_folder
@@ -64,10 +70,8 @@ def run(arguments: argparse.Namespace) -> int:
     if is_run_folder(path) and is_going(path):
         say(f"note: {path.name} is still going: it is not sealed yet. Verify it after its end.")
     elif is_run_folder(path) and waits_for_seal(path):
-        say(
-            f"note: {path.name} was interrupted: its queues are still in var. Verify it after the "
-            "next start, which recovers and seals it."
-        )
+        fate = fate_of_unsealed(path)
+        say(f"note: {path.name} {fate}. Its queues are still in var: verify it after that.")
     found = _findings(path, arguments)
     count = _show_json(path, found) if arguments.json else _show_lines(path, found)
     return 1 if count else 0

@@ -5,21 +5,26 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from minibot.engine.role_replay import Recorded
+from minibot.events.model import StopJournal
+from minibot.events.names import STOP_JOURNAL
 from minibot.events.reasons import CONFIG_INVALID, RUN_FILE_CHANGED
 from minibot.kernel.errors import Refusal, RunStop
 from minibot.kernel.files import read_hashed
 from minibot.kernel.seal import QUEUES, SEAL_FILE, SUMS_FILE
 from minibot.kernel.verify import Finding, verify_tree
 from minibot.replay.graph.lineage import verify_lineage
+from minibot.replay.partial_run import PartialRun
 from minibot.runtime.clock import CLOCK_FILE
 from minibot.runtime.current_note import has_queues_of
 from minibot.runtime.manifest import MANIFEST_FILE, Manifest
 from minibot.runtime.paths import Var
 from minibot.runtime.runfiles import is_run_folder, missing_of
 from minibot.runtime.signing import public_key_of
+from minibot.runtime.stop import STOP_KIND
 
 
 def findings_of(
@@ -120,8 +125,21 @@ def fate_of_unsealed(run_dir: Path) -> str:
     such as a restore leaves that was broken off.
     """
     if waits_for_seal(run_dir):
+        if code := ended_by(run_dir):
+            return f"ended by {code}, but has no seal yet; the next start recovers and seals it"
         return "was interrupted; the next start recovers and seals it"
     return "is incomplete, and no start will seal it; if a restore broke off, restore it again"
+
+
+def ended_by(run_dir: Path) -> str:
+    """Return the code of an unsealed run's STOP or END, empty where none can be read."""
+    with suppress(RunStop):
+        recorded = PartialRun(Recorded.open(run_dir)).merged(STOP_JOURNAL)
+        payloads = [event.payload for _, _, event in recorded]
+        ends = [each for each in payloads if isinstance(each, StopJournal)]
+        for end in sorted(ends, key=lambda end: end.kind != STOP_KIND):
+            return str(end.reason_code)
+    return ""
 
 
 def what_is_left(run_dir: Path) -> str:

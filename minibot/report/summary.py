@@ -153,14 +153,18 @@ def _strategy(section: JsonObject) -> str:
 
 def _ended_by(night: Night) -> list[Row]:
     end = night.end
-    if night.is_interrupted and not night.stops:
+    if night.is_interrupted and end is None:
         return [Row("ended by", "nothing: the run was interrupted and recovered by a start", "bad")]
     if end is None:
         return [Row("ended by", "it has not ended", "dim")]
     reason = REASONS.get(end.reason_code)
     meaning = reason.meaning if reason is not None else ""
     if end.kind == END_KIND:
-        return [Row("ended by", f"{end.reason_code}: {meaning}", "good")]
+        ended = f"{end.reason_code}: {meaning}"
+        if night.is_interrupted:
+            text = f"{ended} It was interrupted before its seal, and recovered by a start."
+            return [Row("ended by", text, "bad")]
+        return [Row("ended by", ended, "good")]
     stopped = Row("STOPPED by", f"{end.reason_code}: {meaning}", "bad")
     return [stopped, Row("", plain_text(end.detail), "bad")]
 

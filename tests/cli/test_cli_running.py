@@ -297,7 +297,7 @@ def test_status_after_a_killed_launcher_says_what_is_still_held(
     done, said = verb(var_dir, "status", "--json"), verb(var_dir, "status")
 
     held = verb(stopped_run.var, "status", "--json").document["open_positions"]
-    assert "was interrupted" in said.out
+    assert "ended by RISK_LIMIT, but has no seal yet; the next start recovers and seals" in said.out
     assert done.document["open_positions"] == held != []
     assert "still open    " in said.out
 
@@ -311,7 +311,7 @@ def test_verify_after_a_killed_launcher_misses_no_queues(
     done = verb(var_dir, "verify")
 
     assert done.code == 1
-    assert f"{stopped_run.run_id} was interrupted" in done.err
+    assert f"{stopped_run.run_id} ended by RISK_LIMIT, but has no seal yet" in done.err
     assert "queues is missing" not in done.out
 
 

@@ -148,11 +148,18 @@ def killed(night: Night) -> Night:
     return sealed(with_stop(night, "WATCHDOG_LOST"), state="interrupted")
 
 
+def without_end(night: Night) -> Night:
+    """Return the night without a STOP or END on record."""
+    night.count.stops.clear()
+    return night
+
+
 @pytest.mark.parametrize(
     ("change", "label", "said"),
     [
         (lambda night: with_stop(night, "RISK_LIMIT"), "STOPPED by", "RISK_LIMIT: "),
-        (lambda night: sealed(night, state="interrupted"), "ended by", "interrupted"),
+        (lambda night: sealed(night, state="interrupted"), "ended by", "DURATION_REACHED: "),
+        (lambda night: sealed(without_end(night), state="interrupted"), "ended by", "nothing: "),
         (killed, "STOPPED by", "WATCHDOG_LOST: "),
         (lambda night: with_incident(night, "AI_OFF", "ai_role is hung"), "AI", "off: ai_role"),
     ],
