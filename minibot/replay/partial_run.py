@@ -82,14 +82,14 @@ class PartialRun:
             if not queues or queue in queues:
                 raise error
 
-    def require_bytes(self) -> None:
-        """Refuse unless the bytes of all that was read are whole, whatever a line says.
+    def require_bytes(self, *queues: str) -> None:
+        """Refuse unless the bytes of the named queues, or of all, are whole, whatever a line says.
 
         Raises:
             IntegrityError: They are not.
         """
-        for error in self.damage.values():
-            if not isinstance(error, BrokenContract):
+        for queue, error in self.damage.items():
+            if (not queues or queue in queues) and not isinstance(error, BrokenContract):
                 raise error
 
     def require_until(self, ts: int) -> None:

@@ -126,21 +126,39 @@ def test_second_of_a_run_whose_last_tick_breaks_its_contract_is_answered(
     assert done.code == 0, done.err
 
 
-def test_stop_behind_a_line_that_breaks_its_contract_is_told(
-    stopped_run: ShortRun, tmp_path: Path
+@pytest.mark.parametrize("is_whole", [False, True])
+@pytest.mark.parametrize("queue", ["signals", "risk_actions", "fills"])
+def test_stop_behind_a_damaged_line_of_another_queue_is_told(
+    queue: str, stopped_run: ShortRun, tmp_path: Path, *, is_whole: bool
 ) -> None:
     """Such a line is often why the run was stopped; what may be missing is said."""
     copied = copy_of(stopped_run, tmp_path)
-    line = len(raw_events(copied, "signals"))
-    forge(copied, "signals", line, lambda event: event.update(payload={}))
+    line = len(raw_events(copied, queue))
+    if is_whole:
+        forge(copied, queue, line, lambda event: event.update(payload={}))
+    else:
+        flip(copied / f"queues/{queue}/inbox.jsonl", line, b'"ts":')
 
     done = verb(tmp_path, "explain", str(copied), "--stop", "--json")
     whole = verb(tmp_path, "explain", str(stopped_run.run_dir), "--stop", "--json")
 
     assert done.code == 0, done.err
     assert done.document["subject"] == whole.document["subject"]
-    begin = f"signals is damaged (inbox.jsonl, line {line}): "
+    begin = f"{queue} is damaged (inbox.jsonl, line {line}): "
     assert any(note.startswith(begin) for note in done.document["notes"])
+
+
+def test_end_is_refused_where_the_stops_themselves_are_damaged(
+    stopped_run: ShortRun, tmp_path: Path
+) -> None:
+    """Behind a changed byte of `stop_journal` may stand an earlier STOP of another role."""
+    copied = copy_of(stopped_run, tmp_path)
+    flip(copied / "queues/stop_journal/inbox.jsonl", 1, b'"ts":')
+
+    done = verb(tmp_path, "explain", str(copied), "--stop")
+
+    assert done.code == 1
+    assert "stop_journal/inbox.jsonl, line 1" in done.err
 
 
 def test_silence_of_execution_is_not_told_where_its_own_lines_end_early(
@@ -223,7 +241,7 @@ def test_trade_before_a_damaged_fill_is_told_and_what_may_be_missing_is_said(
     assert any(note.startswith("fills is damaged (inbox.jsonl, line ") for note in notes)
     assert not any("hourly state" in note for s in done.document["steps"] for note in s["notes"])
     last = raw_events(run.run_dir, "fills")[-1]["id"]
-    for words in ((), ("--fill", last), ("--trade", "99"), ("--lot", "99"), ("--stop",)):
+    for words in ((), ("--fill", last), ("--trade", "99"), ("--lot", "99")):
         refused = verb(tmp_path, "explain", str(copied), *words)
         assert refused.code == 1, words
         assert "fills/inbox.jsonl, line " in refused.err

@@ -216,7 +216,7 @@ class Explainer:
 
         Raises:
             Refusal: Nothing ended the run: it is still running, or was interrupted.
-            IntegrityError: A queue is damaged: the lost lines might be of the end.
+            IntegrityError: `stop_journal` is damaged: the lost lines might be of the end.
         """
         ends = [
             item
@@ -224,10 +224,12 @@ class Explainer:
             if isinstance(item[2].payload, StopJournal) and item[2].payload.kind in ("STOP", "END")
         ]
         # A line that breaks its contract is often why the run was stopped, and hides no other.
-        self._whole.require_bytes()
+        # Damage of another queue is told below: it hides no end.
+        journals = (STOP_JOURNAL, *self._recorded.parts(STOP_JOURNAL))
+        self._whole.require_bytes(*journals)
         stops = [end for end in ends if end[2].payload.to_json()["kind"] == STOP_KIND]
         if not ends:
-            self._whole.require_whole(STOP_JOURNAL, *self._recorded.parts(STOP_JOURNAL))
+            self._whole.require_whole(*journals)
             raise Refusal("nothing has ended this run: no STOP, no END.", "See: minibot status")
         if not stops:
             return self._planned_end(ends)
@@ -235,7 +237,7 @@ class Explainer:
         actions = [
             item for item in self._of(RiskAction) if item[2].payload.to_json()["action"] == "STOP"
         ]
-        self._walk(explanation, [*stops, *actions])
+        self._walk(explanation, [*stops, *actions], is_partial=True)
         explanation.steps += self._incidents_before(stops[0][2].ts)
         explanation.notes += self._silence(stops[0][2])
         held = [f"{short(qty)} {symbol}" for symbol, qty in sorted(self._trace.held.items())]
@@ -255,7 +257,7 @@ class Explainer:
             for item in self._known.values()
             if isinstance(item[2].payload, OrderIntent | Fill) and item[2].ts >= begun
         ]
-        self._walk(explanation, [*ends, *reversed(later), *announced])
+        self._walk(explanation, [*ends, *reversed(later), *announced], is_partial=True)
         still_open = [
             f"{held['qty']} {held['symbol']}"
             + (f" (to be left: {held['leaving']})" if "leaving" in held else "")
@@ -327,8 +329,23 @@ class Explainer:
         explanation.notes += self._whole.notes(LATER)
         return explanation
 
-    def _walk(self, explanation: Explanation, starts: Sequence[tuple[str, int, Event]]) -> None:
-        """Add events and all their causes, each once; causes follow their effects."""
+    def _walk(
+        self,
+        explanation: Explanation,
+        starts: Sequence[tuple[str, int, Event]],
+        *,
+        is_partial: bool = False,
+    ) -> None:
+        """Add events and all their causes, each once; causes follow their effects.
+
+        Args:
+            explanation: Takes them.
+            starts: The events.
+            is_partial: A cause that a damaged queue may have held is missing, and told as such.
+
+        Raises:
+            IntegrityError: A cause is not found that a damaged queue may have held.
+        """
         seen: set[str] = set()
         later: list[tuple[str, Event]] = []
         waiting = list(starts)
@@ -346,15 +363,13 @@ class Explainer:
                 else:
                     later.append((cause_id, event))
         self._add_roots(explanation, later, seen)
+        if explanation.missing and not is_partial:
+            self._whole.require_bytes()
 
     def _add_roots(
         self, explanation: Explanation, wanted: Iterable[tuple[str, Event]], seen: set[str]
     ) -> None:
-        """Add the ticks and bars at the end; each effect says which queue holds its cause.
-
-        Raises:
-            IntegrityError: A cause is not found that a damaged queue may have held.
-        """
+        """Add the ticks and bars at the end; each effect says which queue holds its cause."""
         roots: list[Step] = []
         scattered: set[str] = set()
         for cause_id, effect in wanted:
@@ -371,16 +386,12 @@ class Explainer:
             scattered.discard(event.id)
             roots.append(Step(TICKS, seq, event))
         explanation.steps += sorted(roots, key=lambda step: step.seq, reverse=True)
-        if scattered:
-            self._whole.require_bytes()
         explanation.missing += sorted(scattered)
 
     def _incidents_before(self, ts: int) -> list[Step]:
-        incidents = self._whole.merged(INCIDENTS)
-        self._whole.require_bytes()
         return [
             Step(*item)
-            for item in incidents
+            for item in self._whole.merged(INCIDENTS)
             if isinstance(item[2].payload, Incident) and 0 <= ts - item[2].ts <= BEFORE_STOP_MS
         ]
 
