@@ -320,6 +320,10 @@ class _Tree:
         if obj.get("queue") != queue:
             yield Finding(self._name(path), 0, 0, CURSOR_FOREIGN_RUN, queue, str(obj.get("queue")))
             return
+        reader, owner = str(obj.get("reader")), path.parent
+        if owner.parent.name == READERS and reader != owner.name:
+            yield Finding(self._name(path), 0, 0, CURSOR_FOREIGN_RUN, owner.name, reader)
+            return
         try:
             marks.append(Mark(self._name(path), position_of(obj)))
         except (KeyError, TypeError, ValueError) as error:

@@ -223,6 +223,15 @@ def test_cursor_that_does_not_fit_its_queue_is_found(
     assert code in codes(run / "queues")
 
 
+def test_cursor_of_another_reader_is_found(run: Path) -> None:
+    """A sound cursor that lies in another reader's folder is not that reader's position."""
+    readers = run / "queues" / "fills" / "readers"
+    own = read_hashed(readers / "ai_role" / "cursor.json")
+    write_hashed(readers / "ai_role" / "cursor.json", {**own, "reader": "risk_role"})
+
+    assert "CURSOR_FOREIGN_RUN" in codes(run / "queues")
+
+
 @pytest.mark.parametrize("by_line", [False, True])
 def test_cursor_between_two_segments_may_name_either_and_no_other(
     tmp_path: Path, by_line: bool
