@@ -919,7 +919,7 @@ def sealed(
     loop = cast(SupervisionLoop, SimpleNamespace(lag_market_ms_max=0))
     parts = _Parts(context, unused, background, loop, None, None, stage.run_files)
     launch = object.__new__(_Launch)
-    launch.sync_us, launch.feed, launch.roles = 1, LiveFeed(()), stage.roles
+    launch.sync_us, launch.begun_ns, launch.feed, launch.roles = 1, 0, LiveFeed(()), stage.roles
     return launch._seal(stage.var, record, parts)
 
 
