@@ -40,7 +40,6 @@ APART_MS_MAX: Final = 10_000
 
 PASSES: Final = 3
 """Passes over the night: in recorded order, in rule order, and for its own figures."""
-PERCENT: Final = 100
 
 Progress = Callable[[int, int], None]
 
@@ -185,8 +184,8 @@ def _part(progress: Progress, number: int) -> Progress:
     """Return the progress of one of the passes, counted from 0, as a part of the whole."""
 
     def take(done: int, whole: int) -> None:
-        share = PERCENT * min(done, whole) // whole if whole else 0
-        progress(PERCENT * number + share, PERCENT * PASSES)
+        percent = 100 * min(done, whole) // whole if whole else 0
+        progress(100 * number + percent, 100 * PASSES)
 
     return take
 
