@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from minibot.exchanges.base import APPLIED, Diff
+from minibot.exchanges.binance.book import BookKeeper
+from minibot.exchanges.binance.messages import parse_frame, parse_snapshot
 from minibot.exchanges.tapes.frames import DEPTH, OTHER, SNAPSHOT
 from minibot.exchanges.tapes.lines import Missed, missed_mark, unreadable_mark
 from minibot.exchanges.tapes.tape import DEMO_TAPE, TAPES, Tape
@@ -395,6 +398,29 @@ def test_late_snapshot_is_no_opening_book(tmp_path: Path) -> None:
     lines = [diff(0, 101, 101), trade(5, 1), snapshot(60_000, 101), trade(60_001, 2)]
 
     assert Tape(write_tape(tmp_path / "late.gz", lines)).facts.has_depth is False
+
+
+def test_opening_book_of_a_market_that_moved_before_its_snapshot_is_never_crossed(
+    tmp_path: Path,
+) -> None:
+    """Updates older than the snapshot, played on its book, cross none of its levels."""
+    lines = [
+        diff(0, 101, 102, [["99.2", "1"]], [["99.5", "2"]]),
+        diff(100, 103, 104, [["101", "1"], ["99.2", "0"], ["99.99", "1"]], [["99.5", "0"]]),
+        diff(200, 105, 105, [["101", "0"]], [["100.01", "2"], ["101", "4"]]),
+        snapshot(250, 105),
+        diff(300, 106, 106, [["99.98", "1"]], [["99.99", "0"]]),
+    ]
+    tape = Tape(write_tape(tmp_path / "moved.gz", lines))
+    keeper = BookKeeper()
+    keeper.on_snapshot(parse_snapshot(tape.facts.opening_books["BTCUSDT"], 1000))
+    diffs = [parse_frame(frame.data) for frame in tape.frames() if frame.kind == DEPTH]
+    outcomes = [keeper.on_diff(each) for each in diffs if isinstance(each, Diff)]
+
+    assert outcomes == [APPLIED] * 4
+    assert keeper.book is not None
+    assert [price for price, _ in keeper.book.bids.top(9)] == ["99.99", "99.98", "99.00000000"]
+    assert [price for price, _ in keeper.book.asks.top(9)] == ["100.01", "101"]
 
 
 def test_snapshots_of_two_symbols_go_to_their_own(tmp_path: Path) -> None:

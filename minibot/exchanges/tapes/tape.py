@@ -17,11 +17,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import IO, Any, Final
+from typing import IO, Any, Final, NamedTuple
 
 import orjson
 
-from minibot.events.unit_sizes import NS_PER_MS
+from minibot.events.unit_sizes import NEVER, NS_PER_MS
 from minibot.exchanges.binance.book import BookSide
 from minibot.exchanges.tapes.frames import (
     DEPTH,
@@ -34,7 +34,7 @@ from minibot.exchanges.tapes.frames import (
 )
 from minibot.exchanges.tapes.kline_bars import Bar
 from minibot.exchanges.tapes.unpacking import bounded_lines
-from minibot.exchanges.units import plain
+from minibot.exchanges.units import not_negative, plain, positive
 from minibot.kernel.errors import Refusal
 
 TAPES: Final = Path(__file__).with_name("shipped")
@@ -55,6 +55,7 @@ MARK_BEGINS: Final = b'{"minibot":"'
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _WRAPPED: Final = b' {"stream":"'
 _TRADES: Final = b"@" + TRADE.encode()
+_DIFFS: Final = b"@" + DEPTH.encode()
 _NO_MESSAGE: Final = (ValueError, KeyError, TypeError, AttributeError)
 """Errors of what is not JSON, or JSON of another form, where a message is expected."""
 _RULES: Final = {"status": str, "baseAsset": str, "quoteAsset": str, "filters": list}
@@ -135,6 +136,14 @@ def split_line(
     return int(digits) * unit_ns, message
 
 
+class _Early(NamedTuple):
+    """A diff near the beginning: its last id, and the best levels that it sets, in 1e-8."""
+
+    last_id: int
+    bid: int
+    ask: int
+
+
 @dataclass(slots=True)
 class _Scan:
     """Result of one scan of the file."""
@@ -146,6 +155,7 @@ class _Scan:
     streams: dict[bytes, None] = field(default_factory=dict)
     snapshots: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
     first_diffs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    early_diffs: dict[str, list[_Early]] = field(default_factory=dict)
     samples: dict[str, dict[str, str]] = field(default_factory=dict)
     symbol_infos: dict[str, dict[str, Any]] = field(default_factory=dict)
     skews_ms: list[float] = field(default_factory=list)
@@ -275,6 +285,9 @@ class Tape:
         if not is_new and name.endswith(_TRADES):
             with suppress(*_NO_MESSAGE):  # Sent as recorded, for clients to refuse.
                 _keep_finest(scan, kind_of(name.decode())[0], orjson.loads(message)["data"])
+        if received_ns - scan.first_ns <= OPENING_BOOK_NS_MAX and _DIFFS in name:
+            with suppress(*_NO_MESSAGE):
+                _keep_early(scan, kind_of(name.decode())[0], orjson.loads(message)["data"])
         if not is_new and len(scan.skews_ms) >= SKEW_SAMPLES:
             return
         scan.streams[name] = None
@@ -296,6 +309,17 @@ def _keep_finest(scan: _Scan, symbol: str, trade: dict[str, Any]) -> None:
     texts = {key: plain(trade[key]) for key in ("p", "q")}
     known = scan.samples.setdefault(symbol, texts)
     known.update({key: text for key, text in texts.items() if _places(text) > _places(known[key])})
+
+
+def _keep_early(scan: _Scan, symbol: str, diff: dict[str, Any]) -> None:
+    """Keep the best levels that a diff sets; an opening book may not cross them."""
+    bids, asks = (
+        [positive(price) for price, qty in diff[side] if not_negative(qty)] for side in "ba"
+    )
+    if type(diff["u"]) is not int:
+        raise TypeError("u: expected an integer")
+    early = _Early(diff["u"], max(bids, default=0), min(asks, default=NEVER))
+    scan.early_diffs.setdefault(symbol, []).append(early)
 
 
 def _places(text: str) -> int:
@@ -354,7 +378,8 @@ def _opening_books(scan: _Scan, symbols: tuple[str, ...]) -> dict[str, dict[str,
 
     The recorder requested its snapshot a moment after the stream had begun. Diffs carry absolute
     quantities, so applying the few that are older than the snapshot to it ends in the same book;
-    stamped with the id before the first diff, it bridges to all of them.
+    stamped with the id before the first diff, it bridges to all of them. Levels that cross one of
+    an older diff came after it, and a diff before the snapshot sets them: they are left out.
     """
     books: dict[str, dict[str, Any]] = {}
     for _, body in scan.snapshots:
@@ -368,5 +393,14 @@ def _opening_books(scan: _Scan, symbols: tuple[str, ...]) -> dict[str, dict[str,
         if symbol not in scan.first_diffs or symbol in books:
             continue
         opening_id = min(recorded_id, scan.first_diffs[symbol]["U"] - 1)
-        books[symbol] = {**body, "lastUpdateId": opening_id, "recordedId": recorded_id}
+        older = [each for each in scan.early_diffs.get(symbol, ()) if each.last_id <= recorded_id]
+        bid = max((each.bid for each in older), default=0)
+        ask = min((each.ask for each in older), default=NEVER)
+        books[symbol] = {
+            **body,
+            "bids": [row for row in body["bids"] if positive(row[0]) < ask],
+            "asks": [row for row in body["asks"] if positive(row[0]) > bid],
+            "lastUpdateId": opening_id,
+            "recordedId": recorded_id,
+        }
     return books
