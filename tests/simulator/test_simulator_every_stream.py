@@ -148,6 +148,20 @@ def test_hole_in_the_source_is_a_hole_in_the_depth_of_a_second(tmp_path: Path) -
     assert [(event["U"], event["u"]) for event in events] == [(101, 104), (109, 110)]
 
 
+def test_update_that_a_tape_holds_twice_is_once_in_the_depth_of_a_second(tmp_path: Path) -> None:
+    """An update that comes again behind newer ones takes none of their levels back."""
+    old, newer = diff(100, 102, 103, [["98", "1"]]), diff(200, 104, 104, [["98", "2"]])
+    lines = [diff(0, 101, 101), snapshot(1, 101), quote(2, 101), old, newer]
+    lines += [(300, old[1]), diff(1_400, 105, 105), diff(2_400, 106, 106)]
+    tape = write_tape(tmp_path / "tape.gz", lines)
+    with Exchange(f"tape:{tape}", speed="2") as exchange:
+        found = messages(exchange.stream("btcusdt@depth"))
+        events = [next(found)["data"] for _ in range(2)]
+
+    assert [(event["U"], event["u"]) for event in events] == [(101, 104), (105, 105)]
+    assert events[0]["b"] == [["98", "2"]]
+
+
 def test_every_form_of_a_message_says_the_same(tmp_path: Path) -> None:
     """Raw and wrapped, in ms and microseconds, to several readers: the same content."""
     tape = write_tape(tmp_path / "tape.gz", market(100))

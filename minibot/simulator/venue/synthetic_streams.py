@@ -170,7 +170,9 @@ class SlowDepth:
         return bool(self._last_id) and diff["U"] > self._last_id + 1
 
     def merge(self, diff: dict[str, Any]) -> None:
-        """Add a diff."""
+        """Add a diff; one that is older than those before has no effect."""
+        if diff["u"] <= self._last_id:
+            return
         self._first_id = self._first_id or diff["U"]
         self._last_id, self._time_ms = diff["u"], diff["E"]
         for name, side in self._sides.items():
