@@ -10,7 +10,14 @@ from minibot.cli.support.selection import var_of
 from minibot.kernel.errors import Refusal
 from minibot.report.columns import table_lines
 from minibot.report.figures import counted, date_clock
-from minibot.report.pruning import Fate, fates, left_metrics, remove, unpacked_bundles
+from minibot.report.pruning import (
+    Fate,
+    fates,
+    half_removed,
+    left_metrics,
+    remove,
+    unpacked_bundles,
+)
 from minibot.report.records import bytes_of
 from minibot.runtime.clock import wall_ms
 
@@ -39,21 +46,23 @@ def run(arguments: argparse.Namespace) -> int:
     var = var_of(arguments)
     found = fates(var, wall_ms(), keep=arguments.keep, days=arguments.older_than)
     doomed = [fate for fate in found if not fate.stays]
-    left, unpacked = left_metrics(var, doomed), unpacked_bundles(var)
+    left, unpacked, half = left_metrics(var, doomed), unpacked_bundles(var), half_removed(var)
     frees = sum(fate.frees for fate in doomed) + sum(map(bytes_of, (*left, *unpacked)))
+    frees += sum(half.values())
     if arguments.yes:
         remove(var, doomed)
     total = f"{frees:,} bytes"
     runs = counted(len(doomed), "run")
     runs += f" and {counted(len(left), 'file')} of figures" if left else ""
     runs += f" and {counted(len(unpacked), 'unpacked bundle')}" if unpacked else ""
+    runs += f" and the rest of {counted(len(half), 'removal')} that broke off" if half else ""
     text = f"{runs} removed, {total} freed" if arguments.yes else f"{runs} would go: {total}"
     lines = table_lines(
         HEAD, [_cells(fate) for fate in found], f"no run under {var.runs}", texts=(0, 1, 3)
     )
     if doomed:
         lines += ["", f"reports {'are' if arguments.yes else 'stay'} in {var.pruned}"]
-    if (doomed or left or unpacked) and not arguments.yes:
+    if (doomed or left or unpacked or half) and not arguments.yes:
         text += "; remove them: the same with --yes"
     show(
         arguments,

@@ -103,6 +103,18 @@ def unpacked_bundles(var: Var, files: Files = FILES) -> list[Path]:
     return [var.unpacked / name for name in files.listdir(var.unpacked)]
 
 
+def half_removed(var: Var, files: Files = FILES) -> dict[Path, int]:
+    """Return the runs of which a removal that died has left more than reports, with its bytes."""
+    if files.stat(var.pruned) is None:
+        return {}
+    found = {}
+    for path in (var.pruned / name for name in files.listdir(var.pruned)):
+        status = files.stat(path)
+        if status is not None and status.is_folder and files.listdir(path) != [REPORT]:
+            found[path] = _bytes_but_report(path)
+    return found
+
+
 def remove(var: Var, doomed: Sequence[Fate], *, files: Files = FILES) -> None:
     """Remove runs except their reports and timed figures; finish removals that were interrupted.
 

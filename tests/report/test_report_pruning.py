@@ -15,6 +15,7 @@ from minibot.report.pruning import fates, left_metrics, remove, unpacked_bundles
 from minibot.runtime.paths import Var
 from tests.kernel.kernel_support import FaultFiles
 from tests.manifests import made_manifest
+from tests.runs import verb
 
 BEGAN_MS = 1_772_409_600_000
 
@@ -136,6 +137,30 @@ def test_unpacked_copies_of_bundles_go_and_half_a_removal_leaves_none_to_be_foun
 
     remove(var, ())
     assert list(var.pruned.iterdir()) == []
+
+
+def test_rest_of_a_removal_that_broke_off_is_told_with_its_bytes(tmp_path: Path) -> None:
+    """What a dead removal left takes room like any run; the same verb frees it, and says so."""
+    var = Var(tmp_path)
+    old, new = "20260301_200000", "20260302_200000"
+    for name in (old, new):
+        put_sealed(var.runs / name, name)
+    (var.runs / old / "report").mkdir()
+    (var.runs / old / "report" / "index.html").write_text("page")
+    doomed = [fate for fate in fates(var, BEGAN_MS, keep=1, days=None) if not fate.stays]
+    with pytest.raises(RunStop):
+        remove(var, doomed, files=Unwilling())
+
+    listed = verb(tmp_path, "prune", "--keep", "1").out
+    freed = verb(tmp_path, "prune", "--keep", "1", "--yes").out
+    after = verb(tmp_path, "prune", "--keep", "1").out
+
+    (size,) = {fate.frees for fate in doomed}
+    rest = "0 runs and the rest of 1 removal that broke off"
+    assert f"{rest} would go: {size:,} bytes; remove them: the same with --yes" in listed
+    assert f"{rest} removed, {size:,} bytes freed" in freed
+    assert "0 runs would go: 0 bytes\n" in after
+    assert [path.name for path in (var.pruned / old).iterdir()] == ["report"]
 
 
 class Unwilling(Files):
