@@ -7,6 +7,7 @@ The next removal ends one that died. Unpacked copies of bundles go in the same w
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,7 +128,7 @@ def remove(var: Var, doomed: Sequence[Fate], *, files: Files = FILES) -> None:
     for path in [*(fate.record.run_dir for fate in doomed), *unpacked_bundles(var, files)]:
         ensure_folder(place, files=files)
         try:
-            files.replace(path, place / path.name)
+            files.replace(path, _free_place(place, path.name, files))
         except OSError as error:
             raise io_stop(error, "move", path) from error
         sync_folder(files, place)
@@ -138,6 +139,12 @@ def remove(var: Var, doomed: Sequence[Fate], *, files: Files = FILES) -> None:
         return
     for name in files.listdir(place):
         _remove_all_but_report(place / name, files)
+
+
+def _free_place(place: Path, name: str, files: Files) -> Path:
+    """Return where a folder moves: the report of a run that was brought back has its name."""
+    numbers = (f"-{number}" if number else "" for number in itertools.count())
+    return next(p for each in numbers if files.stat(p := place / f"{name}{each}") is None)
 
 
 def _held(record: RunRecord, current: str | None) -> str:

@@ -163,6 +163,23 @@ def test_rest_of_a_removal_that_broke_off_is_told_with_its_bytes(tmp_path: Path)
     assert [path.name for path in (var.pruned / old).iterdir()] == ["report"]
 
 
+def test_run_that_was_brought_back_goes_again_and_both_reports_stay(tmp_path: Path) -> None:
+    """The report of its first removal has its name in `var/pruned`."""
+    var = Var(tmp_path)
+    old, new = "20260301_200000", "20260302_200000"
+    put_sealed(var.runs / new, new)
+    for text in ("first", "second"):
+        put_sealed(var.runs / old, old)
+        (var.runs / old / "report").mkdir()
+        (var.runs / old / "report" / "index.html").write_text(text)
+
+        assert verb(tmp_path, "prune", "--keep", "1", "--yes").code == 0
+
+    assert [path.name for path in var.runs.iterdir()] == [new]
+    kept = sorted(path.read_text() for path in var.pruned.rglob("*") if path.is_file())
+    assert kept == ["first", "second"]
+
+
 class Unwilling(Files):
     """System that removes no file."""
 
