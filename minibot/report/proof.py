@@ -11,7 +11,7 @@ from pathlib import Path
 from minibot.engine.role_replay import Recorded
 from minibot.events.model import StopJournal
 from minibot.events.names import STOP_JOURNAL
-from minibot.events.reasons import CONFIG_INVALID, RUN_FILE_CHANGED
+from minibot.events.reasons import CONFIG_INVALID, QUEUE_MISSING, RUN_FILE_CHANGED
 from minibot.kernel.errors import Refusal, RunStop
 from minibot.kernel.files import read_hashed
 from minibot.kernel.seal import QUEUES, SEAL_FILE, SUMS_FILE
@@ -51,6 +51,7 @@ def findings_of(
     parts: list[Iterable[Finding]] = []
     if bytes_too:
         parts.append(verify_tree(path, public_key=public_key or pinned_key(path), jobs=jobs))
+        parts.append(_made_again(path))
     if lineage and os.path.lexists(path / MANIFEST_FILE):
         parts += [_clock(path), _lineage(path)]
     elif lineage and not bytes_too:
@@ -70,6 +71,17 @@ def pinned_key(path: Path) -> str | None:
         return public_key_of(Manifest.load(path).config)
     except (RunStop, KeyError, TypeError, AttributeError):
         return None  # No run, or a damaged one, which verify reports.
+
+
+def _made_again(path: Path) -> Iterator[Finding]:
+    """Yield the queues that were gone when a start recovered a run, and made them again, empty."""
+    try:
+        told = read_hashed(path / SEAL_FILE)["extra"].get("findings", [])
+    except (OSError, RunStop, KeyError, TypeError, AttributeError):
+        return  # No sealed run, or a damaged seal, which is reported.
+    for code, _, found in (str(text).partition(": ") for text in told):
+        if code == QUEUE_MISSING:
+            yield Finding(SEAL_FILE, 0, 0, code, "every queue when the run was sealed", found)
 
 
 def _clock(path: Path) -> Iterator[Finding]:

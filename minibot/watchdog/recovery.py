@@ -23,6 +23,8 @@ from minibot.kernel.errors import IntegrityError, LockBusy, Refusal, RunStop
 from minibot.kernel.files import read_hashed, write_atomic
 from minibot.kernel.journal import JournalWriter
 from minibot.kernel.queue import (
+    ACKS,
+    INBOX,
     open_reader,
     open_side_writer,
     open_writer,
@@ -30,7 +32,7 @@ from minibot.kernel.queue import (
     reader_folder,
 )
 from minibot.kernel.seal import QUEUES, SEAL_FILE, release, seal_run
-from minibot.runtime.clock import RunClock
+from minibot.runtime.clock import CLOCK_FILE, RunClock
 from minibot.runtime.current_note import CURRENT_FILE
 from minibot.runtime.manifest import Manifest, is_run_id
 from minibot.runtime.paths import Var
@@ -135,6 +137,23 @@ def recover_queues(var: Var, roles: Roles) -> tuple[list[str], list[str]]:
     return repaired, findings
 
 
+def missing_queues(var: Var, roles: Roles, run_dir: Path) -> list[str]:
+    """Return a finding for each queue of a run that is gone; recovery makes it again, empty.
+
+    The launcher makes all queues before the first line and before the clock: a run that has
+    neither may have died among them.
+    """
+    if not os.path.lexists(run_dir / CLOCK_FILE) and not _has_lines(var.queues):
+        return []
+    folders = [queue_folder(var.queues, queue) for queue in roles.queues]
+    journals = (folder / stem for folder in folders for stem in (INBOX, ACKS))
+    return [
+        f"{QUEUE_MISSING}: {journal}: its files are gone"
+        for journal in journals
+        if not any(journal.with_name(journal.name + end).exists() for end in (".head", ".jsonl"))
+    ]
+
+
 def _journals(var: Var, roles: Roles) -> Iterator[tuple[str, Callable[[], JournalWriter]]]:
     """Yield the name of every journal under the queues, and how its writer is opened."""
     for queue, entry in roles.queues.items():
@@ -207,7 +226,9 @@ def _seal_without_manifest(
 
     Its parts are not merged; its stops are copied to the operators' journal all the same.
     """
+    missing = missing_queues(var, roles, run_dir)
     repaired, findings = recover_queues(var, roles)
+    findings += missing
     try:
         copy_stops_unproven(var, contracts, roles, run_dir.name, findings.append)
     except RunStop as error:
@@ -253,8 +274,9 @@ def _recover(var: Var, run_dir: Path, contracts: Contracts, roles: Roles) -> For
         # The run is unknown, but its queues are kept, and verify names the losses.
         return _seal_without_manifest(var, run_dir, contracts, roles, [*room, error.detail])
     codec = Codec(contracts, roles, manifest.run_id, manifest.cmdline_hashes())
+    missing = missing_queues(var, roles, run_dir)
     repaired, findings = recover_queues(var, roles)
-    findings += room
+    findings += [*missing, *room]
     try:
         repaired += restore_parts(var.queues, codec)
     except RunStop as error:

@@ -19,9 +19,13 @@ import pytest
 
 from minibot.engine.lookup import lines_from
 from minibot.engine.role_replay import Recorded
+from minibot.events.registry import Contracts
+from minibot.events.roles import Roles
 from minibot.kernel.files import read_hashed, write_hashed
+from minibot.runtime.paths import Var
 from minibot.runtime.request_file import leave_request
 from minibot.runtime.stop import OPERATOR, arm
+from minibot.watchdog.recovery import clear_former_run
 from tests.runs import PROJECT, ShortRun, clean_environ, night_argv, raw_events, verb
 from tests.waiting import DEADLINE_S, wait_until
 
@@ -313,6 +317,21 @@ def test_verify_after_a_killed_launcher_misses_no_queues(
     assert done.code == 1
     assert f"{stopped_run.run_id} ended by RISK_LIMIT, but has no seal yet" in done.err
     assert "queues is missing" not in done.out
+
+
+def test_verify_names_the_queue_that_a_start_had_to_make_again(
+    stopped_run: ShortRun, var_dir: Path
+) -> None:
+    """The empty queue in its place is whole; only the seal knows that there was another."""
+    as_running(stopped_run, var_dir)
+    shutil.rmtree(var_dir / "queues" / "fills")
+    clear_former_run(Var(var_dir), Contracts.of_project(), Roles.of_project())
+
+    done = verb(var_dir, "verify", "--append-only")
+
+    assert done.code == 1
+    assert "QUEUE_MISSING seal.json: " in done.out
+    assert "queues/fills/inbox: its files are gone" in done.out
 
 
 @pytest.mark.usefixtures("run_goes_on")

@@ -545,6 +545,38 @@ def left_run(tmp_path: Path) -> Stage:
     return stage
 
 
+@pytest.mark.parametrize("has_manifest", [True, False])
+@pytest.mark.parametrize("queue", ["fills", "control", "health", "stop_journal"])
+def test_queue_that_is_gone_is_told_by_the_start_that_makes_it_again(
+    queue: str, tmp_path: Path, *, has_manifest: bool
+) -> None:
+    """An empty queue in its place would pass for a run in which nothing was bought."""
+    stage = left_run(tmp_path)
+    shutil.rmtree(stage.var.queues / queue)
+    if not has_manifest:
+        (stage.run_dir / "manifest.json").unlink()
+
+    recovered = clear_former_run(stage.var, stage.contracts, stage.roles)
+
+    assert recovered is not None
+    for stem in ("inbox", "acks"):
+        gone = f"QUEUE_MISSING: {stage.var.queues / queue / stem}: its files are gone"
+        assert gone in recovered.findings
+        assert gone in read_hashed(stage.run_dir / "seal.json")["extra"]["findings"]
+
+
+def test_run_that_died_before_its_clock_and_first_line_has_lost_no_queue(tmp_path: Path) -> None:
+    """The launcher makes one queue after the other; it may die among them."""
+    stage = Stage(tmp_path / "var", has_clock=False)
+    note_current(stage.var, RUN_ID)
+    shutil.rmtree(stage.var.queues / "fills")
+
+    recovered = clear_former_run(stage.var, stage.contracts, stage.roles)
+
+    assert recovered is not None
+    assert recovered.findings == ()
+
+
 def test_run_whose_folder_was_deleted_is_not_called_interrupted(tmp_path: Path) -> None:
     """A start says what a run has lost, and how to see it; a whole one was interrupted."""
     stage = left_run(tmp_path)
