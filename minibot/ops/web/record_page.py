@@ -8,11 +8,12 @@ from typing import Final
 
 from minibot.accounting.symbol_figures import result_figures, symbol_figures
 from minibot.events.decimals import format_fixed
-from minibot.events.model import Event, JsonObject, OrderResult, RiskStanding, Signal
+from minibot.events.model import Event, Health, JsonObject, OrderResult, RiskStanding, Signal
 from minibot.events.money import amount_text
 from minibot.events.names import (
     CONTROL,
     EXECUTION_ROLE,
+    HEALTH,
     MARKET_ROLE,
     ORDER_RESULTS,
     RISK_ACTIONS,
@@ -99,7 +100,7 @@ def status_of(night: Night) -> JsonObject:
     facts = {
         MARKET_ROLE: {
             "ticks": count.market.types["market_tick"],
-            "latency_us": count.metrics()["latency_us"]["p50"],
+            "latency_us": _latency_us(night),
         },
         STRATEGY_ROLE: _strategy_facts(night),
         RISK_ROLE: _risk_facts(night),
@@ -145,6 +146,16 @@ def status_of(night: Night) -> JsonObject:
             for role in night.recorded.roles.roles
         },
     }
+
+
+def _latency_us(night: Night) -> int | None:
+    """Return the last measured round trip to the exchange, as the page shows it of a run."""
+    last_us: int | None = None
+    for _, event in night.recorded.events(HEALTH):
+        payload = event.payload
+        if isinstance(payload, Health) and payload.role == MARKET_ROLE:
+            last_us = payload.latency_us or last_us
+    return last_us
 
 
 def _open_orders(night: Night) -> int:

@@ -58,7 +58,7 @@ def test_record_tells_the_figures_that_the_launcher_told_last(short_run: ShortRu
     for role, names in (
         ("risk_role", ("equity", "high_water_mark", "drawdown", "drawdown_bps", "headroom")),
         ("execution_role", ("cash", "equity", "fills", "tick_to_result_us_p95")),
-        ("market_role", ("ticks",)),
+        ("market_role", ("ticks", "latency_us")),
         ("strategy_role", ("signals",)),
     ):
         facts, answer = (each["roles"][role]["heartbeat"]["facts"] for each in (found, last))
