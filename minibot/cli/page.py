@@ -81,6 +81,7 @@ def _serve_record(arguments: argparse.Namespace, var: Var) -> int:
 
 
 def _record_page(run_dir: Path, var: Var, port: int) -> RecordPage:
+    from minibot.cli.support.damage import note_altered
     from minibot.report.night import Night
     from minibot.runtime.extras import WEB, WEB_REMEDY, missing_packages
 
@@ -89,6 +90,7 @@ def _record_page(run_dir: Path, var: Var, port: int) -> RecordPage:
     from minibot.ops.web.http_server import PortTaken
     from minibot.ops.web.record_page import RecordPage
 
+    note_altered(run_dir)
     with progress_bar(f"reading {run_dir.name}") as progress:
         night = Night.open(run_dir, progress)
     try:

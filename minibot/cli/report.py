@@ -59,6 +59,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the screen, or the report that the flags name; reads only the run's folder."""
     # Imported here because `--help` needs nothing of a run.
+    from minibot.cli.support.damage import note_altered
     from minibot.report.html import write_report
     from minibot.report.morning_screen import morning_screen
     from minibot.report.night import Night
@@ -66,6 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     run_dir = run_dir_of(arguments)
     _require_fitting(arguments)
+    note_altered(run_dir)
     if arguments.performance or arguments.portfolio:
         return _show_span(run_dir, arguments)
     out = _file_of(arguments.out)

@@ -1,13 +1,14 @@
-"""Remedy for what broke a verb off, damage of a run or a disk: one sentence with the next step."""
+"""Damage of a run or a disk: the remedy of what broke a verb off, and a note of altered files."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Final
 
+from minibot.cli.support.output import say
 from minibot.kernel.codes import IO_ENOSPC, IO_READONLY
 from minibot.kernel.errors import IntegrityError, RunStop
-from minibot.replay.run_status import called
+from minibot.replay.run_status import altered_files, called
 from minibot.runtime.manifest import MANIFEST_FILE
 
 _OF_DISK: Final = {
@@ -32,3 +33,9 @@ def remedy(error: RunStop) -> str:
     if damaged.name != MANIFEST_FILE:  # Without it nothing can be replayed.
         hint += f"; up to when it can be proven: minibot replay {run}"
     return hint
+
+
+def note_altered(run_dir: Path) -> None:
+    """Print a note for each file of a run that is not as its seal has it: figures may lack it."""
+    for name in altered_files(run_dir):
+        say(f"note: {name} is not what was sealed; see: minibot verify {called(run_dir)}")
