@@ -301,6 +301,18 @@ def test_grid_names_every_value_that_the_profile_does_not_allow(job: Job) -> Non
     }
 
 
+def test_grid_that_a_key_of_the_file_forbids_names_no_manifest(job: Job) -> None:
+    """The profile is a file's: no run wrote it, so no manifest holds the key that is in the way."""
+    bars = [parse_axis('market.bar_intervals=["15m"]')]
+
+    with pytest.raises(ConfigError) as refused:
+        points_of(job, bars)
+
+    assert refused.value.violations
+    assert all(text.startswith("strategy.") for text in refused.value.violations)
+    assert not any("manifest" in text for text in refused.value.violations)
+
+
 def test_grid_keeps_points_that_are_refused_where_each_value_is_accepted_in_another(
     job: Job,
 ) -> None:

@@ -22,6 +22,7 @@ from minibot.events.model import JsonObject
 from minibot.kernel import canonical
 from minibot.kernel.errors import ConfigError
 from minibot.runtime.configuration.config_files import (
+    MANIFEST,
     SHIPPED,
     Profile,
     is_shipped,
@@ -30,7 +31,6 @@ from minibot.runtime.configuration.config_files import (
     read_profile,
 )
 from minibot.runtime.configuration.config_layers import (
-    MANIFEST,
     SET,
     STAGED,
     Layers,

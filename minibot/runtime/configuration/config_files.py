@@ -24,6 +24,9 @@ from minibot.runtime.paths import PROJECT, escape_reason
 EXTENDS: Final = "extends"
 """The key that makes a file an overlay; no resolved profile has it."""
 
+MANIFEST: Final = "manifest.json"
+"""The origin of values of a profile that was resolved before, as a finished run's."""
+
 SHIPPED: Final = PROJECT / "config"
 """The folder of the shipped profiles."""
 

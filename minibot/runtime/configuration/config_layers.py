@@ -16,6 +16,7 @@ from minibot.events.model import JsonObject
 from minibot.runtime.configuration.config_files import (
     DEPTH_MAX,
     EXTENDS,
+    MANIFEST,
     leaves_below,
     parse,
     printable,
@@ -27,8 +28,6 @@ ENV_PREFIX: Final = "MINIBOT__"
 _ENV_NEARLY: Final = re.compile(r"MINIBOT_[^_].*__", re.IGNORECASE | re.DOTALL)
 SET: Final = "--set"
 STAGED: Final = "minibot settings"
-MANIFEST: Final = "manifest.json"
-"""The origin of values that a finished run's manifest gives."""
 SIMULATED: Final = "; one with a simulated source: --config config/nore-demo.v1.json"
 
 

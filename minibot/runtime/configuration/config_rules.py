@@ -40,7 +40,8 @@ from minibot.events.names import AI_ROLE
 from minibot.events.roles import PERMITTED_QUEUES, Roles
 from minibot.events.unit_sizes import BPS, BPS_UNITS, DAY_MS
 from minibot.runtime.channels import LEASE_INTERVAL_MS
-from minibot.runtime.configuration.config_layers import MANIFEST, SET, STAGED, is_variable
+from minibot.runtime.configuration.config_files import MANIFEST
+from minibot.runtime.configuration.config_layers import SET, STAGED, is_variable
 from minibot.runtime.configuration.config_schema import violation
 from minibot.runtime.configuration.config_sections import EMBEDDED, VENUES
 from minibot.runtime.configuration.risk_policy import policy_violations

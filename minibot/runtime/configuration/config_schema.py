@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import jsonschema_rs
 
 from minibot.events.model import JsonObject
-from minibot.runtime.configuration.config_files import EXTENDS, printable
+from minibot.runtime.configuration.config_files import EXTENDS, MANIFEST, printable
 from minibot.runtime.configuration.shown_values import is_live, shown_value
 from minibot.runtime.paths import PROJECT
 
@@ -121,12 +121,14 @@ def _violations_of(
 def violation(path: list[str], value: Any, words: str, origin: Mapping[str, str]) -> str:
     """Return one violation as a sentence: the key, its value, its origin and the allowed values.
 
-    The value of a key that may be a secret is hidden.
+    The value of a key that may be a secret is hidden, as is the origin of a value that was resolved
+    before: a sweep's profile comes from a file, and only a finished run's from a manifest.
     """
     key = ".".join(path)
     parents = [".".join(path[:depth]) for depth in range(len(path), 0, -1)]
     where = next((origin[parent] for parent in parents if parent in origin), "")
-    return f"{printable(key)} = {shown_value(path, value)}{f' ({where})' if where else ''}: {words}"
+    origin_text = f" ({where})" if where not in ("", MANIFEST) else ""
+    return f"{printable(key)} = {shown_value(path, value)}{origin_text}: {words}"
 
 
 def describe(schema: Mapping[str, Any]) -> str:

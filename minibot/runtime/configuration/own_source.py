@@ -17,7 +17,8 @@ from typing import Final
 
 from minibot.events.model import JsonObject
 from minibot.kernel.files import is_endless
-from minibot.runtime.configuration.config_layers import MANIFEST, SET
+from minibot.runtime.configuration.config_files import MANIFEST
+from minibot.runtime.configuration.config_layers import SET
 from minibot.runtime.configuration.config_schema import violation
 from minibot.runtime.paths import PROJECT, escape_reason, is_within, project_name, resolve
 
