@@ -682,6 +682,23 @@ def test_order_that_comes_too_late_is_tried_again_later_and_not_at_once(at: str)
     assert 1 <= len(intents(one.events("order_intents"))) - before <= 3
 
 
+def test_refused_purchases_delay_no_sale() -> None:
+    """Two refusals in a row make a sale wait a second; those of further purchases are not its."""
+    ages = {"risk__tick_age_ms_max": 60_000, "execution__tick_age_ms_max": 5}
+    one = held(risk__time_exit_ms=300, **ages)
+    one.lag_ms = 10  # The executor trades on no tick.
+    for _ in range(2):
+        one.signal("BUY")
+        one.tick()
+    one.lag_ms = 0
+
+    events = one.tick()
+
+    refused = [why for result, why in results(one.events("order_results")) if result == "REJECTED"]
+    assert refused == ["stale_tick"] * 2
+    assert actions(events) == [("EXIT", "time_exit")]
+
+
 def test_stop_that_a_trade_passes_while_it_is_on_its_way_sells_when_it_arrives() -> None:
     """The first quote after the latency sells at its bid, though no trade follows."""
     one = held(risk__take_profit_bps=None, execution__latency_market_ms=250)
