@@ -46,6 +46,22 @@ def holder(**changes: Any) -> Desk:
     return made
 
 
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_smallest_price_step_has_its_stop_in_atrs_too(*, is_restarted: bool) -> None:
+    """Prices of many coins move by a hundred-millionth: three ATR of two below 100 stays 94."""
+    made = Desk(config(**ATR), first=opening("10000", (LOT,)))
+    made.instrument(price_increment="0.00000001")
+    for _ in range(2):
+        made.bar("100", "101", "99", "100")
+    if is_restarted:
+        made.restarted()
+
+    calm, events = made.tick("94.00000001", "95"), made.tick("94", "95")
+
+    assert calm == []
+    assert actions(events) == [("EXIT", "stop_loss")]
+
+
 @pytest.mark.row("U-20", "B-17")
 @pytest.mark.parametrize(
     ("bid", "said"),
