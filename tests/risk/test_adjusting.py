@@ -347,6 +347,16 @@ def test_adjusted_stop_is_not_compared_with_the_target_in_force() -> None:
     assert check_of(target[0], "target_in_force")["threshold"] == "110.00000000"
 
 
+def test_adjusted_stop_is_not_compared_with_the_trail_in_force() -> None:
+    """A trail of 10 stands; only a wanted trail is compared with it."""
+    one = holder({"trail_distance": "10"})
+
+    stop, trail = one.signal("ADJUST", stop_price="97"), one.signal("ADJUST", trail_distance="5")
+
+    assert "trail_in_force" not in encode(stop[0].to_json()).decode()
+    assert check_of(trail[0], "trail_in_force")["value"] == "5.00000000"
+
+
 def test_adjusted_target_leaves_the_trailing_stop_where_it_is() -> None:
     """A trail of 10 has its stop at 94 behind a bid of 104; a new target does not move it."""
     one = holder({"trail_distance": "10"})

@@ -75,3 +75,28 @@ def test_older_news_of_a_symbol_does_not_lengthen_its_silence() -> None:
 
     assert found == [5, 10, 10, 10, 11]
     assert exits.heard_ts(exits.of(SYMBOL), 20) == 20
+
+
+def test_purchase_keeps_each_level_that_it_does_not_name() -> None:
+    """A stop, a target or a trail replaces its own kind alone; a trail counts from its peak."""
+    exits = Exits(ExitRules(config())).of(SYMBOL)
+    found = []
+    for bought in ((90, 110, 5, 0, 104), (0, 0, 0, 0, 0), (91, 0, 0, 0, 0), (0, 109, 0, 7, 106)):
+        exits.on_bought(bought)
+        found.append(exits.wished)
+
+    assert found == [
+        *[(90, 110, 5, 0, 104)] * 2,
+        (91, 110, 5, 0, 104),
+        (91, 109, 0, 7, 106),
+    ]
+
+
+def test_refused_order_that_was_to_rest_is_sent_again_at_once_and_then_later() -> None:
+    """The first refusal waits for the next tick alone, the second a second, the third two."""
+    exits, waits = Exits(ExitRules(config())).of(SYMBOL), []
+    for was_refused in (True, True, True, False, True):
+        exits.on_rest_ended(was_refused, 10_000)
+        waits.append(exits.rest_retry_ts)
+
+    assert waits == [10_000, 11_000, 12_000, 0, 10_000]
