@@ -465,6 +465,19 @@ def standing(desk: Desk) -> tuple[str, str]:
     return answer.high_water_mark, answer.drawdown_bps
 
 
+def test_beat_tells_a_mark_or_a_tier_that_changed_within_its_minute() -> None:
+    """A higher mark in the same tier, and a tier below the same mark, are each told once."""
+    lot = {"symbol": SYMBOL, "qty": "90", "price": "100", "ts": 1}
+    keys = {"risk__drawdown_tiers": TIERS, "risk__account_drawdown_bps_hard": 2500}
+    desk = Desk(config(**keys), first=opening("1000", (lot,))).ready()
+    told = [len(of(desk.beat(), RiskStanding)) for _ in range(2)]
+    for price in ("102", "90"):
+        desk.tick(price, price)
+        told += [len(of(desk.beat(), RiskStanding)) for _ in range(2)]
+
+    assert told == [1, 0, 1, 0, 1, 0]
+
+
 def test_mark_of_a_fresh_account_follows_the_lot_that_is_marked_behind_a_snapshot() -> None:
     """A core restored before the first mark of a carried lot moves the account's mark as well."""
     profile = config(risk__drawdown_tiers=TIERS, risk__account_drawdown_bps_hard=2500)
