@@ -140,7 +140,7 @@ def test_unpacked_copies_of_bundles_go_and_half_a_removal_leaves_none_to_be_foun
 
 
 def test_rest_of_a_removal_that_broke_off_is_told_with_its_bytes(tmp_path: Path) -> None:
-    """What a dead removal left takes room like any run; the same verb frees it, and says so."""
+    """Rest of a dead removal takes room like any run; the same verb frees it, and says so."""
     var = Var(tmp_path)
     old, new = "20260301_200000", "20260302_200000"
     for name in (old, new):
