@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Final
 
-from minibot.kernel.canonical import JsonObject
+from minibot.kernel.canonical import CanonicalError, JsonObject, decode
 from minibot.kernel.errors import RunStop
-from minibot.kernel.files import read_hashed
+from minibot.kernel.files import FILES, read_hashed
+from minibot.kernel.queue import open_reader
+from minibot.runtime.manifest import is_run_id
 from minibot.runtime.paths import Var
 
 CURRENT_FILE: Final = "current.json"
@@ -29,5 +32,19 @@ def ended_note(run_id: str) -> JsonObject:
 
 
 def has_queues_of(var: Var, run_id: str) -> bool:
-    """Return whether the queues under a `var` are noted as those of a run."""
-    return current_note(var).get("run_id") == run_id
+    """Return whether the queues under a `var` are those of a run, by its note or by their lines."""
+    note = current_note(var)
+    return (note.get("run_id") if note else run_of_lines(var)) == run_id
+
+
+def run_of_lines(var: Var) -> str | None:
+    """Return the run that the lines in `var/queues` name; None without a line that names one."""
+    for queue in FILES.listdir(var.queues) if var.queues.is_dir() else ():
+        try:
+            with closing(open_reader(var.queues, queue)) as reader:
+                named = [decode(line.json).get("run_id") for line in reader.read(1)]
+        except (RunStop, CanonicalError):
+            continue  # Another queue may say it.
+        if named and is_run_id(str(named[0])):
+            return str(named[0])
+    return None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,14 +17,12 @@ from minibot.events.names import WATCHDOG_ROLE
 from minibot.events.reasons import FD_EXHAUSTED, IO_ENOSPC, QUEUE_MISSING
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles
-from minibot.kernel.canonical import CanonicalError, decode
 from minibot.kernel.errors import IntegrityError, LockBusy, Refusal, RunStop
 from minibot.kernel.files import read_hashed, write_atomic
 from minibot.kernel.journal import JournalWriter
 from minibot.kernel.queue import (
     ACKS,
     INBOX,
-    open_reader,
     open_side_writer,
     open_writer,
     queue_folder,
@@ -33,8 +30,8 @@ from minibot.kernel.queue import (
 )
 from minibot.kernel.seal import QUEUES, SEAL_FILE, release, seal_run
 from minibot.runtime.clock import CLOCK_FILE, RunClock
-from minibot.runtime.current_note import CURRENT_FILE
-from minibot.runtime.manifest import Manifest, is_run_id
+from minibot.runtime.current_note import CURRENT_FILE, run_of_lines
+from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
 from minibot.runtime.runfiles import is_run_folder, make_room
 from minibot.runtime.signing import sign_if_pinned
@@ -86,7 +83,7 @@ def clear_former_run(var: Var, contracts: Contracts, roles: Roles) -> FormerRun 
             f"the note of the former run is damaged: {error}.",
             "Move it to another place, and keep it: the next start finds the run by its lines.",
         ) from error
-    run_id = _run_of_lines(var, roles) if noted is None else str(noted["run_id"])
+    run_id = _run_of_lines(var) if noted is None else str(noted["run_id"])
     if run_id is None:
         return None
     run_dir = var.runs / run_id
@@ -239,7 +236,7 @@ def _seal_without_manifest(
     return FormerRun(run_dir.name, root, tuple(findings))
 
 
-def _run_of_lines(var: Var, roles: Roles) -> str | None:
+def _run_of_lines(var: Var) -> str | None:
     """Return the run that the lines in `var/queues` name; None without lines.
 
     The lines of a sealed run are in its folder too, as one file with two names: a run that appended
@@ -247,14 +244,9 @@ def _run_of_lines(var: Var, roles: Roles) -> str | None:
     """
     if not _has_lines(var.queues):
         return None
-    for queue in roles.queues:
-        try:
-            with closing(open_reader(var.queues, queue)) as reader:
-                named = [decode(line.json).get("run_id") for line in reader.read(1)]
-        except (RunStop, CanonicalError):
-            continue  # Another queue may say it.
-        if named and is_run_id(str(named[0])):
-            return str(named[0])
+    named = run_of_lines(var)
+    if named is not None:
+        return named
     raise Refusal(
         f"{var.queues} holds lines, and no note names their run.",
         "Move that folder to another place, and keep it.",

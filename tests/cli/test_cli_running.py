@@ -17,6 +17,7 @@ from typing import Any
 import filelock
 import pytest
 
+from minibot.cli.support.leftover_checks import leftover_checks
 from minibot.engine.lookup import lines_from
 from minibot.engine.role_replay import Recorded
 from minibot.events.registry import Contracts
@@ -317,6 +318,28 @@ def test_verify_after_a_killed_launcher_misses_no_queues(
     assert done.code == 1
     assert f"{stopped_run.run_id} ended by RISK_LIMIT, but has no seal yet" in done.err
     assert "queues is missing" not in done.out
+
+
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_run_whose_note_is_lost_waits_for_the_start_that_finds_it_by_its_lines(
+    stopped_run: ShortRun, var_dir: Path, *, is_damaged: bool
+) -> None:
+    """Its queues wait in `var`, as those of any killed launcher do, and are not called missing."""
+    as_running(stopped_run, var_dir)
+    note = var_dir / "current.json"
+    note.write_bytes(b"{}") if is_damaged else note.unlink()
+
+    said, judged = verb(var_dir, "status").out, verb(var_dir, "verify")
+    (found,) = (each for each in leftover_checks(Var(var_dir)) if each.name == "unsealed")
+    note.unlink(missing_ok=True)  # What the check and the refused start ask for.
+    recovered = clear_former_run(Var(var_dir), Contracts.of_project(), Roles.of_project())
+
+    assert "has no seal yet; the next start recovers and seals it" in said
+    assert "queues is missing" not in judged.out
+    assert found.level == ("FAIL" if is_damaged else "WARN")
+    assert (str(note) in found.remedy) == is_damaged
+    assert recovered is not None
+    assert recovered.run_id == stopped_run.run_id
 
 
 def test_verify_names_the_queue_that_a_start_had_to_make_again(

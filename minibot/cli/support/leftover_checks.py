@@ -12,11 +12,12 @@ import psutil
 from minibot.events.reasons import REASONS
 from minibot.gates.drill_processes import named
 from minibot.kernel import canonical
-from minibot.kernel.errors import RunStop
-from minibot.kernel.files import read_whole
+from minibot.kernel.errors import IntegrityError, RunStop
+from minibot.kernel.files import read_hashed, read_whole
 from minibot.kernel.seal import SEAL_FILE, refuse_unsealable
 from minibot.report.figures import counted, listed
 from minibot.report.proof import waits_for_seal
+from minibot.runtime.current_note import CURRENT_FILE
 from minibot.runtime.paths import Var
 from minibot.runtime.runfiles import run_folders
 from minibot.runtime.running import running_run
@@ -53,10 +54,15 @@ def _unsealed(var: Var) -> CheckResult:
     if waiting:
         remedy = f"minibot night recovers and seals {waiting[0]}"
         try:
+            if os.path.lexists(var.root / CURRENT_FILE):
+                read_hashed(var.root / CURRENT_FILE)
             refuse_unsealable(var.queues)
         except RunStop as error:
             text = f"no start can seal {waiting[0]}: {error.detail}"
-            return CheckResult(UNSEALED_RUN, False, text, REASONS[error.reason_code].remedy)
+            remedy = REASONS[error.reason_code].remedy
+            if isinstance(error, IntegrityError):
+                remedy = f"Move {var.root / CURRENT_FILE} to another place, and keep it."
+            return CheckResult(UNSEALED_RUN, False, text, remedy)
     return CheckResult(UNSEALED_RUN, True, text, remedy)
 
 
