@@ -627,6 +627,19 @@ def test_carried_memory_that_contradicts_itself_is_a_stop(change: str) -> None:
         begin_anew(desk, memory)
 
 
+def test_carried_trade_that_brought_nothing_is_a_loss_and_no_contradiction() -> None:
+    """Coins sold for less than the fee of their sale brought 0: the next run opens with them."""
+    desk = opened(protected({"method": "CooldownPeriod", "stop_duration": 30}))
+    bought_and_sold(desk, "100", "101")
+    memory = desk.risk.state()["protections"]
+    memory["trades"][0]["received"] = "0"
+
+    begin_anew(desk, memory)
+    desk.instrument()
+
+    assert entry(desk).reason_code == "cooldown_period"
+
+
 @pytest.mark.parametrize("number", [None, "1", -1, True])
 @pytest.mark.parametrize("place", ["lock", "streak", "closed_ts", "opened_ts", "open", "waiting"])
 def test_carried_time_or_count_that_is_no_number_is_a_stop(place: str, number: Any) -> None:
