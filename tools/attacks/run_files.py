@@ -12,6 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
+from tools.attacks.first_seconds import NOTICED_S_MAX
 from tools.attacks.frame import (
     Done,
     Found,
@@ -24,10 +25,9 @@ from tools.attacks.frame import (
 )
 
 STOP_CODE: Final = "RUN_FILE_CHANGED"
-NOTICED_S_MAX: Final = 3.0
 # Long enough that the damage is noticed before the night is over.
 LONG: Final = {"duration_ms": "600000"}
-EXPECTED: Final = "STOP(RUN_FILE_CHANGED) within 3 s that names it; verify names it, exit 1"
+EXPECTED: Final = "STOP(RUN_FILE_CHANGED) within seconds that names it; verify names it, exit 1"
 
 
 def rewrite_clock(run: Path) -> None:
@@ -173,7 +173,7 @@ def manifest_is_huge(lab: Lab) -> Found:
 @attack(
     "A5",
     "the run's folder is moved away during a night",
-    "STOP within 3 s that names it; the run's id is still found, and verify says what is missing",
+    "STOP within seconds that names it; the run's id is found, and verify says what is missing",
 )
 def run_folder_moved(lab: Lab) -> Found:
     """Move a run's folder away."""
@@ -183,7 +183,7 @@ def run_folder_moved(lab: Lab) -> Found:
 @attack(
     "A5",
     "the run's folder is moved away and a link to it put in its place during a night",
-    "STOP within 3 s that names it; nothing is written through the link; verify tells",
+    "STOP within seconds that names it; nothing is written through the link; verify tells",
 )
 def run_folder_is_a_link(lab: Lab) -> Found:
     """Replace a run's folder by a link."""
@@ -203,7 +203,7 @@ def run_folder_is_a_link(lab: Lab) -> Found:
 @attack(
     "A5",
     "the run's folder is copied and the copy put in its place during a night",
-    "STOP within 3 s that names it",
+    "STOP within seconds that names it",
 )
 def run_folder_is_a_copy(lab: Lab) -> Found:
     """Replace a run's folder by a copy of it."""
