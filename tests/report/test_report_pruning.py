@@ -71,14 +71,19 @@ def test_demo_to_carry_on_from_stays_beside_a_newer_night(tmp_path: Path) -> Non
     assert "carry on" in found[demo]
 
 
-def test_report_of_a_removed_run_stays_and_nothing_else(tmp_path: Path) -> None:
-    """A run that goes leaves its report in `var/pruned`; its move is durable before it shrinks."""
-    var = Var(tmp_path)
-    old, new = "20260301_200000", "20260302_200000"
+def put_reported(tmp_path: Path) -> tuple[Var, str, str]:
+    """Seal two runs, the older with a report; return their folder and their ids."""
+    var, old, new = Var(tmp_path), "20260301_200000", "20260302_200000"
     for name in (old, new):
         put_sealed(var.runs / name, name)
     (var.runs / old / "report").mkdir()
     (var.runs / old / "report" / "index.html").write_text("page")
+    return var, old, new
+
+
+def test_report_of_a_removed_run_stays_and_nothing_else(tmp_path: Path) -> None:
+    """A run that goes leaves its report in `var/pruned`; its move is durable before it shrinks."""
+    var, old, new = put_reported(tmp_path)
     files = FaultFiles()
 
     remove(
@@ -141,12 +146,7 @@ def test_unpacked_copies_of_bundles_go_and_half_a_removal_leaves_none_to_be_foun
 
 def test_rest_of_a_removal_that_broke_off_is_told_with_its_bytes(tmp_path: Path) -> None:
     """Rest of a dead removal takes room like any run; the same verb frees it, and says so."""
-    var = Var(tmp_path)
-    old, new = "20260301_200000", "20260302_200000"
-    for name in (old, new):
-        put_sealed(var.runs / name, name)
-    (var.runs / old / "report").mkdir()
-    (var.runs / old / "report" / "index.html").write_text("page")
+    var, old, _ = put_reported(tmp_path)
     doomed = [fate for fate in fates(var, BEGAN_MS, keep=1, days=None) if not fate.stays]
     with pytest.raises(RunStop):
         remove(var, doomed, files=Unwilling())
