@@ -5,10 +5,21 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from tools.bench import risk, risk_before, risk_cases, risk_market, risk_nights, risk_year, worker
+from tools.bench import (
+    backtest_peers,
+    risk,
+    risk_before,
+    risk_cases,
+    risk_market,
+    risk_nights,
+    risk_year,
+    worker,
+)
 from tools.bench.__main__ import parser
+from tools.bench.backtest_command import Took
 from tools.bench.risk import Plan
 from tools.risk_storm.__main__ import gates
 
@@ -127,6 +138,39 @@ def test_tenth_of_the_bars_is_told_in_its_row(
     assert any("--full" in note for note in short.notes)
     assert "1,000,000 bars" in full.name
     assert not any("--full" in note for note in full.notes)
+
+
+def test_freqtrade_gets_the_bars_that_minibot_trades(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file of R1's peer has each pair's columns; the figure and its trades are the peer's."""
+    given = {}
+
+    def run(module: str, path: Path) -> Took:
+        with np.load(path) as pairs:
+            given.update({symbol: pairs[symbol] for symbol in pairs})
+        found = {"per_s": 3_600.0, "trades": 1_738, "traded": 2}
+        return Took(1.0, 1.0, 1.0, f"a warning\nRESULT {json.dumps(found)}\n")
+
+    monkeypatch.setattr(backtest_peers, "_freqtrade", run)
+    measure = backtest_peers.freqtrade_pairs(2, 2, 40)
+    of_first = risk_market.columns("P000USDT", 40)
+
+    assert list(given) == risk_market.symbols(2)
+    columns = given["P000USDT"].tolist()
+    assert columns == [of_first[name].tolist() for name in backtest_peers.COLUMNS]
+    assert (measure.value, measure.samples["bars/s, CPU"]) == (3_600.0, [3_600.0, 3_600.0])
+    assert measure.notes[0].startswith("2 pairs traded, 1,738 trades")
+
+
+def test_freqtrade_without_a_result_is_named_beside_r1(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A peer that ends in an error is no figure; its last line is the reason."""
+    said = "Traceback\nModuleNotFoundError: No module named 'talib'"
+    monkeypatch.setattr(backtest_peers, "_freqtrade", lambda *_: Took(1.0, 1.0, 1.0, said))
+
+    measure = backtest_peers.freqtrade_pairs(1, 2, 40)
+
+    assert (measure.value, measure.verdict) == (None, "not measured")
+    why = "ended without a result: ModuleNotFoundError: No module named 'talib'"
+    assert measure.notes == [f"not here: {why}"]
 
 
 def test_without_a_commit_nothing_is_compared(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def parser() -> argparse.ArgumentParser:
         "--hours", type=float, default=1.0, help="market hours before O6, a minute each"
     )
     for bench in (of_journal, of_backtest, of_market, of_hour, of_risk, of_operator):
-        if bench not in (of_hour, of_risk, of_operator):
+        if bench not in (of_hour, of_operator):
             bench.add_argument(
                 "--peers", action="store_true", help="the peers too, set up on demand"
             )
@@ -120,6 +120,7 @@ def _measures(arguments: argparse.Namespace) -> list[tuple[str, Callable[[], lis
         return [(id_, partial(first_hour.MEASURES[id_], hour)) for id_ in ids]
     if arguments.bench == "risk":
         book = risk.Plan(
+            has_peers=arguments.peers,
             repeats=arguments.repeats,
             folder=arguments.folder.resolve(),
             core=arguments.core,

@@ -13,22 +13,27 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from minibot.kernel.files import write_atomic
-from tools.bench.backtest_command import bars_file, run_command
+from tools.bench.backtest_command import Took, bars_file, run_command
 from tools.bench.frame import Measure, median
 from tools.bench.machine import PROJECT
 from tools.bench.peers import HOME
+from tools.bench.risk_market import columns, symbols
 from tools.golden.pythons import base_of
 
 SCRIPTS: Final = PROJECT.parent / "shared" / "bench"
 CLOCK: Final = Path(__file__).resolve().parent / "peer_clock"
 LOCKS: Final = Path(__file__).resolve().parent / "locks"
-YEAR_SCRIPT: Final = Path(__file__).resolve().parent / "freqtrade_year.py"
+COLUMNS: Final = ("open_ts", "open", "high", "low", "close", "volume")
+"""Columns of a bar that freqtrade takes."""
 KEPT: Final = "peers.json"
 SETUP_S_MAX: Final = 900.0
 RUN_S_MAX: Final = 600.0
@@ -197,22 +202,14 @@ def _run(peer: Peer, python: Path, data: Path, core: int, run_s_max: float) -> d
         timeout=run_s_max,
         check=False,
     )
-    found = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
-    if not found:
-        said = (done.stderr or done.stdout).strip().splitlines() or ["no word"]
-        raise OSError(f"ended with {done.returncode}: {said[-1][:200]}")
-    result: dict[str, Any] = json.loads(found[-1].removeprefix("RESULT "))
-    return result
+    return _result(done.stdout, done.stderr)
 
 
 def whole_freqtrade(repeats: int, folder: Path) -> Measure:
     """Return how long freqtrade takes for the bars and rules of B9 (b), start included."""
-    peer = next(each for each in BARS if each.home == "freqtrade")
-    name = f"{peer.name}, bars and rules of (b), one fill assumption, no page"
-    path = bars_file(folder)
+    name = f"{_FREQTRADE[0]}, bars and rules of (b), one fill assumption, no page"
     try:
-        argv = [str(_environment(peer)), str(YEAR_SCRIPT), str(path)]
-        runs = [run_command(argv) for _ in range(repeats)]
+        runs = [_freqtrade("freqtrade_year", bars_file(folder)) for _ in range(repeats)]
     except (OSError, subprocess.SubprocessError) as error:
         return Measure("B9", name, None, "s", notes=[f"not here: {error}"])
     samples = {
@@ -220,5 +217,52 @@ def whole_freqtrade(repeats: int, folder: Path) -> Measure:
         "CPU s, all processes": [run.cpu_s for run in runs],
         "peak MB, all processes": [run.peak_mb for run in runs],
     }
-    told = [line for line in runs[-1].said.splitlines() if line.startswith("RESULT ")]
+    told = [json.dumps(_result(runs[-1].said))]
     return Measure("B9", name, median(samples["wall s"]), "s", None, samples, notes=told)
+
+
+def freqtrade_pairs(repeats: int, count: int, bars: int) -> Measure:
+    """Return how many bars of R1's pairs freqtrade decides on in a second of CPU time.
+
+    Args:
+        repeats: How often it runs.
+        count: Number of pairs.
+        bars: Of each.
+    """
+    name = f"{_FREQTRADE[0]}, the same bars, RSI, fixed and trailing stop, two protections"
+    unit = "bars/s"
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "pairs.npz"
+        made: dict[str, Any] = {}
+        for symbol in symbols(count):
+            found = columns(symbol, bars)
+            made[symbol] = np.array([found[name] for name in COLUMNS])
+        np.savez(path, **made)
+        try:
+            runs = [_result(_freqtrade("freqtrade_pairs", path).said) for _ in range(repeats)]
+        except (OSError, subprocess.SubprocessError) as error:
+            return Measure("R1", name, None, unit, notes=[f"not here: {error}"])
+    samples = {"bars/s, CPU": [float(run["per_s"]) for run in runs]}
+    last = runs[-1]
+    told = [f"{last['traded']} pairs traded, {last['trades']:,} trades; no ladder, no other gate"]
+    return Measure("R1", name, median(samples["bars/s, CPU"]), unit, None, samples, notes=told)
+
+
+def _freqtrade(module: str, path: Path) -> Took:
+    """Run a module of this folder over a file, in freqtrade's environment."""
+    peer = next(each for each in BARS if each.home == "freqtrade")
+    return run_command([str(_environment(peer)), "-m", f"{__package__}.{module}", str(path)])
+
+
+def _result(said: str, errors: str = "") -> dict[str, Any]:
+    """Return the figures that a peer printed as one line of JSON.
+
+    Raises:
+        OSError: It printed none; the last line of its errors says why.
+    """
+    found = [line for line in said.splitlines() if line.startswith("RESULT ")]
+    if not found:
+        last = ((errors or said).strip().splitlines() or ["no word"])[-1]
+        raise OSError(f"ended without a result: {last[:200]}")
+    result: dict[str, Any] = json.loads(found[-1].removeprefix("RESULT "))
+    return result

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from minibot.compiled import SWITCH, build_folder, stale
-from tools.bench import risk_before, risk_nights, risk_year, worker
+from tools.bench import backtest_peers, risk_before, risk_nights, risk_year, worker
 from tools.bench.frame import Limit, Measure, median, percentile
 from tools.bench.risk_market import BARS, PAIRS
 from tools.bench.risk_year import DATA
@@ -39,6 +39,7 @@ class Plan:
         folder: Where trees, queues and kept results go.
         core: Processor core to which every case is pinned.
         is_full: True for all of R1's bars.
+        has_peers: True if freqtrade runs beside R1.
         before: Commit with which R2 compares; None for none.
         data: Folder of real market data, for R8.
     """
@@ -47,6 +48,7 @@ class Plan:
     folder: Path
     core: int = 1
     is_full: bool = False
+    has_peers: bool = False
     before: str | None = None
     data: Path = DATA
 
@@ -87,6 +89,8 @@ def r1(plan: Plan) -> list[Measure]:
         }
         value = median(samples["bars/s, CPU"]) if runs else None
         found.append(Measure("R1", name, value, "bars/s", limit, samples, notes=notes))
+    if plan.has_peers:
+        found.append(backtest_peers.freqtrade_pairs(plan.repeats, PAIRS, bars))
     return found
 
 

@@ -11,18 +11,13 @@ nearest, so each ratio is of a price a part of a step below the level. A `roi` c
 from __future__ import annotations
 
 import json
-import logging
 import os
 import sys
-import tempfile
 from pathlib import Path
 
 import pandas as pd
-from freqtrade.configuration import TimeRange
-from freqtrade.optimize.backtesting import Backtesting
-from freqtrade.resolvers import ExchangeResolver
 
-from tools.bench.freqtrade_year import NAMES, PAIR, market, settings
+from tools.bench.freqtrade_backtest import NAMES, PAIR, backtested, frame
 
 SIDES = {"stop_loss": "stop", "roi": "target"}
 STRATEGY = """
@@ -72,40 +67,29 @@ class ToldEntries(IStrategy):
 
 def main() -> None:
     """Run the backtest and print its trades as one line of JSON."""
-    logging.disable(logging.WARNING)
     path = Path(sys.argv[1])
     case = json.loads(path.read_text(encoding="utf-8"))
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for each in ("strategies", "data"):
-            (folder / each).mkdir()
-        text = STRATEGY.format(path=path.as_posix())
-        (folder / "strategies" / "told_entries.py").write_text(text, encoding="utf-8")
-        config = settings(folder) | {
-            **{"strategy": "ToldEntries", "timeframe": case["interval"]},
-            **{"stake_amount": float(case["notional"]), "fee": float(case["fee"])},
-        }
-        exchange = ExchangeResolver.load_exchange(config, validate=False)
-        precision = {"amount": float(case["qty_step"]), "price": float(case["step"])}
-        exchange._markets = {PAIR: {**market(), "precision": precision}}
-        exchange._api.markets = exchange._api_async.markets = exchange._markets
-        exchange._last_markets_refresh = 1 << 60
-        bars = pd.DataFrame(case["bars"], columns=NAMES)
-        bars = bars.astype(dict.fromkeys(NAMES[1:], float))
-        bars["date"] = pd.to_datetime(bars["date"], unit="ms", utc=True)
-        bars["date"] = bars["date"].astype("datetime64[ms, UTC]")
-        testing = Backtesting(config, exchange=exchange)
-        testing.backtest_one_strategy(testing.strategylist[0], {PAIR: bars}, TimeRange())
-        rows = testing.all_bt_content["ToldEntries"]["results"]
-        trades = [
-            [
-                *(int(row.open_date.timestamp() * 1000), f"{row.open_rate:.8f}"),
-                *(int(row.close_date.timestamp() * 1000), f"{row.close_rate:.8f}"),
-                SIDES.get(row.exit_reason, row.exit_reason),
-            ]
-            for row in rows.itertuples()
+    changes = {
+        **{"timeframe": case["interval"], "fee": float(case["fee"])},
+        "stake_amount": float(case["notional"]),
+    }
+    rows, _ = backtested(
+        "ToldEntries",
+        STRATEGY.format(path=path.as_posix()),
+        {PAIR: frame(pd.DataFrame(case["bars"], columns=NAMES))},
+        changes,
+        amount=float(case["qty_step"]),
+        price=float(case["step"]),
+    )
+    trades = [
+        [
+            *(int(row.open_date.timestamp() * 1000), f"{row.open_rate:.8f}"),
+            *(int(row.close_date.timestamp() * 1000), f"{row.close_rate:.8f}"),
+            SIDES.get(row.exit_reason, row.exit_reason),
         ]
-        print("RESULT", json.dumps(trades), flush=True)
+        for row in rows.itertuples()
+    ]
+    print("RESULT", json.dumps(trades), flush=True)
     os._exit(0)  # Threads of its venue's library would keep it.
 
 
