@@ -23,6 +23,31 @@ from freqtrade.resolvers import ExchangeResolver
 
 NAMES = ["date", "open", "high", "low", "close", "volume"]
 PAIR = "BTC/USDT"
+BAND = "Band"
+BAND_SOURCE = """
+import talib
+from freqtrade.strategy import IStrategy
+
+
+class Band(IStrategy):
+    INTERFACE_VERSION = 3
+    timeframe = "1m"
+    minimal_roi = {{}}
+    startup_candle_count = 20
+{attributes}
+    def populate_indicators(self, df, metadata):
+        df["rsi"] = talib.RSI(df["close"], 7)
+        return df
+
+    def populate_entry_trend(self, df, metadata):
+        df.loc[df["rsi"] < 35, "enter_long"] = 1
+        return df
+
+    def populate_exit_trend(self, df, metadata):
+        df.loc[df["rsi"] > 65, "exit_long"] = 1
+        return df
+"""
+"""Source of the strategy `BAND` with further attributes: the rules of `rsi_band` in B9 and R1."""
 
 
 def settings(folder: Path, pairs: list[str], strategy: str) -> dict[str, object]:

@@ -16,24 +16,15 @@ import sys
 
 import numpy as np
 
-from tools.bench.freqtrade_backtest import NAMES, backtested, frame
+from tools.bench.freqtrade_backtest import BAND, BAND_SOURCE, NAMES, backtested, frame
 
 UNIT = 10**8
-STRATEGY = """
-import talib
-from freqtrade.strategy import IStrategy
-
-
-class Portfolio(IStrategy):
-    INTERFACE_VERSION = 3
-    timeframe = "1m"
-    minimal_roi = {}
+ATTRIBUTES = """
     stoploss = -0.05
     trailing_stop = True
     trailing_stop_positive = 0.003
     trailing_stop_positive_offset = 0.004
     trailing_only_offset_is_reached = True
-    startup_candle_count = 20
 
     @property
     def protections(self):
@@ -46,18 +37,6 @@ class Portfolio(IStrategy):
                 "stop_duration_candles": 15,
             },
         ]
-
-    def populate_indicators(self, df, metadata):
-        df["rsi"] = talib.RSI(df["close"], 7)
-        return df
-
-    def populate_entry_trend(self, df, metadata):
-        df.loc[df["rsi"] < 35, "enter_long"] = 1
-        return df
-
-    def populate_exit_trend(self, df, metadata):
-        df.loc[df["rsi"] > 65, "exit_long"] = 1
-        return df
 """
 
 
@@ -71,7 +50,8 @@ def main() -> None:
             for symbol, columns in pairs.items()
         }
     changes = {"max_open_trades": 10, "stake_amount": 400.0, "enable_protections": True}
-    trades, took = backtested("Portfolio", STRATEGY, bars, changes, amount=0.001)
+    text = BAND_SOURCE.format(attributes=ATTRIBUTES)
+    trades, took = backtested(BAND, text, bars, changes, amount=0.001)
     count = sum(map(len, bars.values()))
     found = {"bars": count, "per_s": count / took, "trades": len(trades)}
     found["traded"] = int(trades["pair"].nunique())

@@ -13,38 +13,14 @@ import sys
 
 import pandas as pd
 
-from tools.bench.freqtrade_backtest import NAMES, PAIR, backtested, frame
-
-STRATEGY = """
-import talib
-from freqtrade.strategy import IStrategy
-
-
-class RsiYear(IStrategy):
-    INTERFACE_VERSION = 3
-    timeframe = "1m"
-    minimal_roi = {}
-    stoploss = -0.99
-    startup_candle_count = 20
-
-    def populate_indicators(self, df, metadata):
-        df["rsi"] = talib.RSI(df["close"], 7)
-        return df
-
-    def populate_entry_trend(self, df, metadata):
-        df.loc[df["rsi"] < 35, "enter_long"] = 1
-        return df
-
-    def populate_exit_trend(self, df, metadata):
-        df.loc[df["rsi"] > 65, "exit_long"] = 1
-        return df
-"""
+from tools.bench.freqtrade_backtest import BAND, BAND_SOURCE, NAMES, PAIR, backtested, frame
 
 
 def main() -> None:
     """Run the backtest and print one line of JSON."""
     bars = frame(pd.read_csv(sys.argv[1], header=None, usecols=range(6), names=NAMES))
-    trades, _ = backtested("RsiYear", STRATEGY, {PAIR: bars}, {})
+    text = BAND_SOURCE.format(attributes="    stoploss = -0.99\n")
+    trades, _ = backtested(BAND, text, {PAIR: bars}, {})
     print("RESULT", json.dumps({"bars": len(bars), "trades": len(trades)}), flush=True)
     os._exit(0)  # Threads of its venue's library would keep it.
 
