@@ -224,7 +224,7 @@ class LateEntries:
         Args:
             symbol: The market.
             confidence: Confidence of the signal.
-            price: The mid in hundred-millionths.
+            price: The mid in hundred-millionths; without a usable touch nothing judges the move.
             exits: State of the symbol's exits, which has its newest bar and ATR.
             now: Market time.
         """
@@ -234,7 +234,7 @@ class LateEntries:
             closed_ts = exits.bar_open_ts + rules.bar_ms
             found.bars_late = max(0, now - closed_ts) // rules.bar_ms
             atr = exits.last_atr()
-            if atr is not None and price > 0:
+            if atr is not None:
                 apart = price - exits.close
                 # An ATR of 0 allows no move.
                 scale = max(atr, 1)
