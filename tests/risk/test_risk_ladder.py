@@ -132,6 +132,20 @@ def test_part_of_exactly_the_least_quantity_has_its_rung() -> None:
     assert plan.rungs_left == (102 * UNIT, 104 * UNIT)
 
 
+def test_second_part_of_exactly_the_least_quantity_keeps_its_rung() -> None:
+    """Five of ten coins are all that the venue takes at least; the second five wait for 104."""
+    one = Desk(config(**LADDER)).ready()
+    one.instrument(qty_min="5.000")
+    one.tick("100", "100", trade="100")
+    one.buy()
+    one.ts += 60_000
+
+    assert to(one, "102.00") == [("EXIT", "ladder_target")]
+    assert told(one.events("risk_actions"))[-1].rungs == ("104.00000000",)
+    assert to(one, "104.00") == [("EXIT", "ladder_target")]
+    assert sold(one) == [("5.000", "102.00"), ("5.000", "104.00")]
+
+
 def test_gap_beyond_both_rungs_sells_both_parts_at_the_gap() -> None:
     """A jump to 106 sells eight of ten at once, at 106; no rung is left in the plan."""
     one = holder()

@@ -110,6 +110,19 @@ def test_stop_of_the_smallest_price_sells() -> None:
     assert actions(events) == [("EXIT", "stop_loss")]
 
 
+def test_plan_names_the_reason_of_a_stop_at_the_smallest_price() -> None:
+    """A hard stop half below three hundred-millionths is at one, and told as what it is."""
+    lot = {"symbol": SYMBOL, "qty": "1000", "price": "0.00000003", "ts": 1}
+    one = Desk(config(risk__hard_stop_bps="5000"), first=opening("9000", (lot,)))
+    one.instrument(price_increment="0.00000001", notional_min="0.000001")
+    one.tick("0.00000003", "0.00000003")
+
+    one.beat()
+
+    (plan,) = told(one.events("risk_actions"))
+    assert (plan.stop, plan.stop_reason) == ("0.00000001", "hard_stop")
+
+
 # --- the trailing stop ----------------------------------------------------------------------------
 
 
