@@ -201,7 +201,7 @@ def recover(
         return None
     if state.now - market.ts > state.limits.tick_age_ms_max:
         return None
-    if state.positions.free_qty(market) <= 0:
+    if state.positions.free_qty(market) <= state.positions.dust_max(market):
         return None
     plan, bid = _plan_of(state, market, rules), market.bid
     if plan is None or bid <= plan.floor():

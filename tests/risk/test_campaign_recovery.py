@@ -97,6 +97,23 @@ def test_row_is_not_reported_once_an_exit_is_requested() -> None:
     assert steps(walk(one, "97.00")) == ["operator_exit"]
 
 
+@pytest.mark.parametrize(("rate", "dust"), [("0", None), ("7.5", "0.00050000")])
+def test_row_is_not_reported_while_all_that_can_be_sold_is_being_sold(
+    rate: str, dust: str | None
+) -> None:
+    """A time exit is on its way; what a fee in base leaves as dust is no position to recover."""
+    fees = {"execution__fee_asset": "base", "execution__taker_fee_bps": rate}
+    one = holder(**fees, risk__time_exit_ms=60_000)
+    assert steps(walk(one, "100")) == ["time_exit"]
+
+    # The sale is due 50 ms after its intent.
+    said = [event for bid in ("97", "95", "93") for event in one.tick(bid, bid, after_ms=10)]
+    one.tick("99", "99")
+    assert steps(said) == []
+    (left,) = one.risk.facts()["open_positions"] or ({"dust_qty": None},)
+    assert left["dust_qty"] == dust
+
+
 @pytest.mark.row("D-47")
 def test_recovery_intent_says_what_it_rests_on() -> None:
     """It names campaign, loss, row, entry and bid, and its cause is the tick."""
