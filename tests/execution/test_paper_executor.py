@@ -928,15 +928,15 @@ def test_orders_of_a_symbol_that_left_trading_are_cancelled_and_no_others() -> N
     desk.instrument(OTHER)
     desk.tick(symbol=OTHER)
     desk.tick()
-    for symbol in (SYMBOL, OTHER):
+    for symbol in (OTHER, SYMBOL, OTHER, SYMBOL):
         desk.intent("BUY", "1", symbol=symbol, order_type="LIMIT", limit_price="99")
     kept = results(desk.instrument())
 
     events = desk.instrument(status="BREAK")
 
     assert kept == []
-    assert results(events) == [("CANCELLED", "left_trading")]
-    assert [order.symbol for order in desk.execution.orders] == [OTHER]
+    assert results(events) == [("CANCELLED", "left_trading")] * 2
+    assert [order.symbol for order in desk.execution.orders] == [OTHER, OTHER]
     assert desk.execution.facts()["reason"] == "left_trading"
 
 
