@@ -419,8 +419,6 @@ class Positions:
             raise _unsent(fill)
         portfolio.book(fill, fill.ts)
         self._weigh(market)
-        if self.marks:
-            self._count_unpriced()
         self.cash = portfolio.balances.get(self._quote_asset, 0)
         self.equity = self.cash + self.worth
         order.booked += qty
