@@ -303,6 +303,21 @@ def test_smallest_unit_below_a_least_sale_of_two_is_dust() -> None:
     assert one.risk._state.positions.of(SYMBOL).holding is None
 
 
+@pytest.mark.parametrize(("asset", "is_dust"), [("base", True), (None, False)])
+def test_small_holding_is_listed_as_dust_where_the_profile_has_dust_and_the_rules_are_known(
+    asset: str | None, is_dust: bool
+) -> None:
+    """Half of the least sale counts as a position in any other profile, and before the rules."""
+    row = {"symbol": SYMBOL, "qty": "0.0005", "price": "100", "ts": 1}
+    one = Desk(config(execution__fee_asset=asset), first=RunOpening({"USDT": "9000"}, (row,), {}))
+    (before,) = one.risk.facts()["open_positions"]
+
+    one.instrument()
+
+    (behind,) = one.risk.facts()["open_positions"]
+    assert ["dust_qty" in listed for listed in (before, behind)] == [False, is_dust]
+
+
 def test_state_of_a_carried_run_is_whole_before_and_behind_its_first_prices() -> None:
     """A snapshot between opening and first price goes on to the same bytes."""
     plans = (plan(**LEVELS), plan(OTHER, **LEVELS))
