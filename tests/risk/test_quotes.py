@@ -97,6 +97,16 @@ def test_entry_rests_at_the_best_bid_and_is_filled_there_as_a_maker() -> None:
     assert actions(one.tick(after_ms=60_000)) == []
 
 
+def test_entry_of_which_no_size_is_left_has_no_quote_to_judge() -> None:
+    """Nine USDT of ten buy nothing; the refusal names no notional of a quote."""
+    (refusal,) = desk(risk__order_notional="9").signal("BUY")
+
+    checks = refusal.to_json()["payload"]["checks"]
+    assert actions([refusal]) == [("BLOCK", "min_notional")]
+    assert [check["name"] for check in checks if not check["passed"]] == ["order_notional"]
+    assert not [check for check in checks if check["name"] == "quote_notional"]
+
+
 @pytest.mark.parametrize(
     ("bid", "ask", "increment", "limit"),
     [
