@@ -186,6 +186,8 @@ def recover(
 ) -> Message | None:
     """Return the report of the deepest recovery row that a tick reaches, and apply its choice.
 
+    There is none while an open sale leaves nothing but dust.
+
     Args:
         state: The state, after the tick.
         market: The market of an open position.
