@@ -258,15 +258,21 @@ def test_part_that_no_order_covers_is_watched_until_the_rate_has_room(
     assert [replace.qty for replace in of(found, OrderReplace)] == ["10.000"]
 
 
-def test_part_that_no_order_covers_is_sold_by_the_last_trade_too() -> None:
-    """A trade at the stop counts as it does with the executor, though the bid stays above it."""
-    one, _ = in_two_parts(3)
-    calm = one.tick("100.01", "100.02", trade="100.02")
+@pytest.mark.parametrize(
+    ("hard", "short", "reached", "reason"),
+    [(3, "99.02", "99.01", "stop_loss"), (2, "102.01", "102.02", "take_profit")],
+)
+def test_part_that_no_order_covers_is_sold_by_the_last_trade_too(
+    hard: int, short: str, reached: str, reason: str
+) -> None:
+    """A trade at a level counts as it does with the executor, though the bid stays away from it."""
+    one, _ = in_two_parts(hard)
+    calm = one.tick("100.01", "100.02", trade=short)
 
-    found = one.tick("100.01", "100.02", trade="99.01")
+    found = one.tick("100.01", "100.02", trade=reached)
 
     assert actions(calm) == []
-    assert actions(found) == [("EXIT", "stop_loss")]
+    assert actions(found) == [("EXIT", reason)]
 
 
 def test_moved_stop_leaves_the_last_order_of_the_hard_rate_to_a_sale() -> None:

@@ -123,6 +123,16 @@ def test_plan_names_the_reason_of_a_stop_at_the_smallest_price() -> None:
     assert (plan.stop, plan.stop_reason) == ("0.00000001", "hard_stop")
 
 
+def test_plan_without_a_stop_names_no_reason_of_one() -> None:
+    """A trail that is not active yet is no stop: the plan tells neither a price nor a reason."""
+    one = holder(risk__trail_bps="100", risk__trail_from_bps="200")
+
+    one.beat()
+
+    plan = told(one.events("risk_actions"))[-1]
+    assert (plan.stop, plan.stop_reason) == (None, None)
+
+
 # --- the trailing stop ----------------------------------------------------------------------------
 
 
