@@ -230,6 +230,15 @@ def test_risk_counts_the_position_that_is_held() -> None:
     assert actions(made.signal("BUY")) == [("BLOCK", "size_risk")]
 
 
+def test_risk_leaves_exactly_nothing_beside_a_position_that_risks_more() -> None:
+    """Thirty coins lose more at their stop than half a percent of 10,000: the bound left is 0."""
+    lot = {"symbol": SYMBOL, "qty": "30", "price": "100", "ts": 1}
+    events = desk(opening("7000", (lot,)), **RISK).signal("BUY")
+
+    assert actions(events) == [("BLOCK", "size_risk")]
+    assert bound(events) == ("size_risk", "0.00000000")
+
+
 def test_risk_without_a_known_stop_is_refused() -> None:
     """No stop, no size: the loss at it is not known."""
     made = desk(**{**RISK, "risk__stop_bps": None})
