@@ -94,14 +94,17 @@ FATIGUE_RSI_PERIOD: Final = 14
 """The period of the fatigue gate's RSI, as Wilder has it."""
 
 NAME: Final = string(
-    1, 500, pattern="^[a-z0-9][a-z0-9-]*$", title="lower-case letters, digits and dashes"
+    1,
+    500,
+    pattern="^[a-z0-9][a-z0-9-]*$",
+    title="lower-case letters, digits and dashes, no dash first",
 )
 """The rule of a profile's name."""
 
 RISK_NAME: Final[Rule] = {
     **NAME,
     "maxLength": 100,
-    "title": "at most 100 lower-case letters, digits and dashes",
+    "title": "at most 100 lower-case letters, digits and dashes, no dash first",
 }
 """The rule of the limits' name, which events contain."""
 
@@ -994,7 +997,9 @@ class PortfolioSection:
     quote_asset: Annotated[
         str,
         string(
-            most=15, pattern="^[A-Z0-9]{2,15}$", title="upper-case letters and digits, such as USDT"
+            most=15,
+            pattern="^[A-Z0-9]{2,15}$",
+            title="2 to 15 upper-case letters and digits, such as USDT",
         ),
         "Asset that pays for purchases, and in which all amounts are counted.",
     ]

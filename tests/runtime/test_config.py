@@ -127,6 +127,26 @@ def test_config_without_any_single_key_is_refused_by_its_name(key: str, tmp_path
     assert any(text.startswith(f"{key}: missing; allowed: ") for text in violations), violations
 
 
+@pytest.mark.parametrize(
+    ("setting", "bound"),
+    [
+        ('binance.symbols=["XYZ"]', "5 to 20"),
+        ('portfolio.quote_asset="U"', "2 to 15"),
+        ('profile="-mine"', "no dash first"),
+    ],
+)
+def test_config_value_that_is_refused_does_not_meet_the_words_of_what_is_allowed(
+    setting: str, bound: str
+) -> None:
+    """A name of the right characters, but too short or begun otherwise, is told the bound."""
+    assert bound in one(setting)
+
+
+def test_config_target_that_begins_with_a_digit_is_told_so() -> None:
+    """The name of an alert's target has a bound of its own."""
+    assert any("a letter first" in text for text in refused(DEMO, 'alerts.targets={"1st":"A"}'))
+
+
 def test_config_sections_have_the_keys_of_the_schema() -> None:
     """The committed schema equals the sections (write it: python -m tools.config_schema)."""
     assert SCHEMA_PATH.read_text(encoding="utf-8") == document()

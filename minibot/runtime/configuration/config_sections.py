@@ -82,7 +82,9 @@ FEEDS: Final[Rule] = {
 """The rule of the files that hold values from outside the market."""
 
 _TARGET: Final = string(
-    most=40, pattern="^[a-z][a-z0-9_-]*$", title="lower-case letters, digits, - and _"
+    most=40,
+    pattern="^[a-z][a-z0-9_-]*$",
+    title="at most 40 lower-case letters, digits, - and _, a letter first",
 )
 TARGETS: Final[Rule] = {
     "minProperties": 1,
@@ -170,7 +172,7 @@ class VenueSection:
             string(
                 most=20,
                 pattern="^[A-Z0-9]{5,20}$",
-                title="upper-case letters and digits, such as BTCUSDT",
+                title="5 to 20 upper-case letters and digits, such as BTCUSDT",
             ),
             1,
             400,
