@@ -114,12 +114,17 @@ def _wanted(arguments: argparse.Namespace, venue: Venue) -> list[Wanted]:
     ]
     start = moment_ms(arguments.start)
     end = moment_ms(arguments.end) if arguments.end else now_ts
-    if start is None or end is None or start >= end:
-        wrong.append(f"--from {arguments.start!r} --to {arguments.end!r}: dates, the former first")
-    elif start >= now_ts:
+    wrong += [
+        f"{flag} {text!r}: not a date; as 2025-01-01"
+        for flag, text, ms in (("--from", arguments.start, start), ("--to", arguments.end, end))
+        if ms is None
+    ]
+    if start is not None and start >= now_ts:
         wrong.append(f"--from {arguments.start!r}: has not come yet")
-    elif start < 0:
+    elif start is not None and start < 0:
         wrong.append(f"--from {arguments.start!r}: before 1970-01-01")
+    elif start is not None and end is not None and start >= end:
+        wrong.append(f"--from {arguments.start!r}: not before --to {arguments.end!r}")
     if wrong or start is None or end is None:
         raise ConfigError("download-data: nothing was requested.", wrong)
     return [

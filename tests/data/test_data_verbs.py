@@ -317,6 +317,26 @@ def test_download_of_nonsense_is_a_configuration_error(
     assert not (tmp_path / "var").exists()
 
 
+@pytest.mark.parametrize(
+    ("span", "wrong"),
+    [
+        (("--from", "2999-01-01"), "--from '2999-01-01': has not come yet"),
+        (("--from", "2025-01-01", "--to", "soon"), "--to 'soon': not a date"),
+        (("--from", "soon"), "--from 'soon': not a date"),
+        (("--from", "2025-01-02", "--to", "2025-01-01"), "not before --to '2025-01-01'"),
+    ],
+)
+def test_download_of_a_wrong_span_names_the_flag_at_fault(
+    span: tuple[str, ...], wrong: str, tmp_path: Path
+) -> None:
+    """Each date is judged by itself; a flag that was not given is not blamed."""
+    done = verb(tmp_path / "var", "download-data", "--pairs", "BTC/USDT", *span)
+
+    assert wrong in done.err
+    assert "None" not in done.err
+    assert len(done.err.splitlines()) == 2
+
+
 def test_download_that_is_refused_exits_1_and_names_the_file(tmp_path: Path) -> None:
     """A refused download exits 1, names the file and stores nothing of it."""
     with ArchiveServer() as server:
