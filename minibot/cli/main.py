@@ -189,12 +189,27 @@ def _parsed_and_run(argv: Sequence[str]) -> int:
     first = argv[0] if argv else ""
     if first in ("-h", "--help"):
         first, argv = HELP, [HELP]
+    elif late := _verb_behind_flags(argv):
+        _say(
+            f"refused: the verb comes first: minibot {late} {first} ... See: minibot {late} --help"
+        )
+        return CANNOT_RUN
     elif not first or first.startswith("-"):
         first, argv = NEXT, [NEXT, *argv]
     if not verbs(first):
         print_unknown_verb(first)
         return CANNOT_RUN
     return guarded(parsed(argv))
+
+
+def _verb_behind_flags(argv: Sequence[str]) -> str:
+    """Return the verb of a command line that begins with flags; empty if it names none."""
+    words = list(argv)
+    while words and words[0].startswith("-"):
+        # Of the flags of every verb this one alone takes a word, which may be a verb's name.
+        del words[: 2 if words[0] == "--var" else 1]
+    is_late = bool(words) and len(words) < len(argv) and words[0] in {*verbs(words[0]), *ALIASES}
+    return words[0] if is_late else ""
 
 
 def parsed(argv: Sequence[str]) -> argparse.Namespace:
