@@ -23,7 +23,7 @@ def commands(var: Path) -> list[str]:
     """Return the commands that `minibot` alone proposes."""
     done = verb(var, "--json")
     assert done.code == 0, done.err
-    return [step["command"] for step in done.document["next"]]
+    return [step["command"].partition(" --var ")[0] for step in done.document["next"]]
 
 
 def test_every_verb_stands_in_exactly_one_group() -> None:
@@ -86,6 +86,8 @@ def test_help_of_an_unknown_verb_names_the_nearest(tmp_path: Path) -> None:
         (("verify", "one", "two"), "minibot verify takes no further word: 'two'."),
         (("backtest", "--pairs", "A/USDT", "B/USDT"), "Separate pairs by commas: --pairs "),
         (("tail", "signls"), "Did you mean signals?"),
+        (("--debug", "report"), "the verb comes first: minibot report --debug ..."),
+        (("--json", "list-runs"), "the verb comes first: minibot list-runs --json ..."),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
@@ -187,6 +189,16 @@ def test_minibot_alone_leads_from_a_finished_night_to_its_report(short_run: Shor
     """Result first, proof next."""
     assert commands(short_run.var)[0] == "minibot report"
     assert "minibot verify" in commands(short_run.var)
+
+
+def test_commands_of_another_folder_name_it(short_run: ShortRun) -> None:
+    """A command that is typed as it stands acts on the folder that was asked about."""
+    commands_there = [
+        step["command"] for step in verb(short_run.var, "next", "--json").document["next"]
+    ]
+
+    assert commands_there
+    assert all(str(short_run.var) in command for command in commands_there)
 
 
 def test_new_config_writes_ten_lines_that_load(
