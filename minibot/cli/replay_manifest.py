@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from minibot.cli.support.named_file import named_file, write_named
 from minibot.cli.support.output import progress_bar, show
 from minibot.cli.support.selection import add_zone, find_run, var_of
 from minibot.kernel.errors import Refusal
-from minibot.kernel.files import write_atomic
 from minibot.replay.hours import (
     Hour,
     differences,
@@ -49,6 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.runs:
             raise Refusal("a manifest names its own runs.", "Leave RUN out, or --check.")
         return _check(arguments, Path(os.path.realpath(arguments.check)))
+    named_file(arguments.write)  # A wrong name is told before the work.
     lines: list[str] = []
     entries: list[dict[str, Any]] = []
     is_identical = True
@@ -59,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
         entries.append(run_entry(proof, _shown(run_dir, arguments.write)))
         lines += [*hour_lines(hours_of(proof), span), _verdict(proof)]
     if arguments.write and is_identical:
-        write_atomic(Path(os.path.realpath(arguments.write)), manifest_bytes(entries))
+        write_named(Path(os.path.realpath(arguments.write)), manifest_bytes(entries))
         lines.append(f"written: {shown_path(arguments.write)}")
     elif arguments.write:
         lines.append(f"not written, as not all are identical: {shown_path(arguments.write)}")

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from minibot.cli.support.named_file import named_file, write_named
 from minibot.cli.support.output import (
     progress_bar,
     show_json,
@@ -14,7 +15,7 @@ from minibot.cli.support.output import (
     show_toned,
 )
 from minibot.cli.support.selection import add_run, add_zone, run_dir_of
-from minibot.kernel.errors import Refusal, RunStop
+from minibot.kernel.errors import Refusal
 from minibot.runtime.paths import shown_path
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
     note_altered(run_dir)
     if arguments.performance or arguments.portfolio:
         return _show_span(run_dir, arguments)
-    out = _file_of(arguments.out)
+    out = named_file(arguments.out)
     with progress_bar(f"reading {run_dir.name}") as progress:
         night = Night.open(run_dir, progress)
     if out is not None:
@@ -111,27 +112,13 @@ def _require_fitting(arguments: argparse.Namespace) -> None:
             raise Refusal(f"--{flag} belongs to {owner}.", remedy)
 
 
-def _file_of(named: Path | None) -> Path | None:
-    """Return the file that a flag names; None without the flag.
-
-    Raises:
-        Refusal: There is a folder of that name; further files would be written next to it.
-    """
-    if named is None:
-        return None
-    path = Path.cwd() / named
-    if path.is_dir():
-        raise Refusal(f"{path} is a folder.", "Name a file, such as one in it.")
-    return path
-
-
 def _write_page(night: Night, out: Path) -> None:
     """Write a night's page to a file outside its run; an existing file is replaced."""
     from minibot.report.html import page
 
     if out.resolve().is_relative_to(night.recorded.run_dir.resolve()):
         raise Refusal(f"{out} lies in the run.", "Write it there with --html.")
-    _write(out, page(night))
+    write_named(out, page(night).encode())
 
 
 def _show_span(run_dir: Path, arguments: argparse.Namespace) -> int:
@@ -146,7 +133,7 @@ def _show_span(run_dir: Path, arguments: argparse.Namespace) -> int:
     whole = Span.of(recorded, arguments.zone)
     asked = window_between(arguments.from_time, arguments.to_time, whole)
     span = ReportSpan(max(whole.from_ms, asked.from_ms), min(whole.to_ms, asked.to_ms))
-    out = _file_of(arguments.outfile)
+    out = named_file(arguments.outfile)
     if out is not None and out.resolve().is_relative_to(run_dir.resolve()):
         raise Refusal(f"{out} lies in the run.", "Name a file outside of it.")
     form, files = arguments.format or "md", dict[Path, str]()
@@ -167,7 +154,7 @@ def _show_span(run_dir: Path, arguments: argparse.Namespace) -> int:
             text = report.text(form, [path.name for path in files])
     if out is not None:
         for path, content in {**files, out: text}.items():
-            _write(path, content)
+            write_named(path, content.encode())
     if arguments.json:
         show_json(report.to_json())
     elif out is None:
@@ -175,15 +162,3 @@ def _show_span(run_dir: Path, arguments: argparse.Namespace) -> int:
     else:
         show_lines([f"written: {shown_path(path)}" for path in (out, *files)])
     return 0
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file whole; an existing one is replaced."""
-    from minibot.kernel.files import write_atomic
-
-    try:
-        write_atomic(path, text.encode("utf-8"))
-    except (RunStop, OSError) as error:
-        reason = error.detail if isinstance(error, RunStop) else error
-        remedy = "Free space, or name another place."
-        raise Refusal(f"{path} was not written: {reason}.", remedy) from error

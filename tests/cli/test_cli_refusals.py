@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from minibot.cli.main import guarded
-from minibot.kernel.codes import IO_ENOSPC, IO_READONLY
+from minibot.kernel.codes import IO_EIO, IO_ENOSPC, IO_READONLY
 from minibot.kernel.errors import Refusal, RunStop
 from minibot.runtime.deployment.deployed import ADOPT
 from minibot.runtime.paths import PROJECT
@@ -112,7 +112,12 @@ def test_what_is_below_the_working_folder_is_named_relative_to_it(
 
 
 @pytest.mark.parametrize(
-    ("code", "step"), [(IO_READONLY, "Mount it writable"), (IO_ENOSPC, "Free space")]
+    ("code", "step"),
+    [
+        (IO_READONLY, "Mount it writable"),
+        (IO_ENOSPC, "Free space"),
+        (IO_EIO, "Name another place"),
+    ],
 )
 def test_verb_that_a_disk_broke_off_names_the_next_step(
     code: str, step: str, capsys: pytest.CaptureFixture[str]

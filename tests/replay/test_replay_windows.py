@@ -244,6 +244,20 @@ def test_manifest_is_checked_by_the_runs_that_it_names_alone(
     assert "names its own runs" in done.err
 
 
+@pytest.mark.parametrize("place", ["", "missing/golden.json"])
+def test_manifest_that_cannot_be_written_is_no_difference(
+    place: str, short_run: ShortRun, tmp_path: Path
+) -> None:
+    """Exit code 1 says that a run differs; a place that does not exist is 2, with a next step."""
+    words = ("replay-manifest", "latest", "--write", str(tmp_path / place))
+
+    done = verb(short_run.var, *words)
+
+    assert done.code == 2
+    assert done.err.startswith("refused: ")
+    assert "Name a file" in done.err or "name another place" in done.err
+
+
 def test_manifest_of_a_run_that_differs_is_not_written_and_says_so(
     short_run: ShortRun, tmp_path: Path
 ) -> None:

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Final
 
 from minibot.cli.support.output import say
-from minibot.kernel.codes import CURSOR_AHEAD, IO_ENOSPC, IO_READONLY
+from minibot.kernel.codes import CURSOR_AHEAD, IO_EIO, IO_ENOSPC, IO_READONLY
 from minibot.kernel.errors import IntegrityError, RunStop
 from minibot.kernel.seal import QUEUES
 from minibot.replay.run_status import altered_files, called
 from minibot.runtime.manifest import MANIFEST_FILE
 
 _OF_DISK: Final = {
+    IO_EIO: ". Name another place, or have the disk checked; then repeat the command.",
     IO_ENOSPC: ". Free space there, then repeat the command.",
     IO_READONLY: ". Mount it writable, or give this user access to it; then repeat the command.",
 }
