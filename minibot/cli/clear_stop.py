@@ -10,7 +10,7 @@ from minibot.cli.support.output import show
 from minibot.cli.support.selection import var_of
 from minibot.kernel.errors import Refusal
 from minibot.kernel.files import ensure_folder
-from minibot.ops.operator import who
+from minibot.ops.operator import operator_text, who
 from minibot.runtime.running import RunLock, refuse_living
 from minibot.runtime.stop import standing_flags
 from minibot.watchdog.operator_stop_log import clear_flag
@@ -27,6 +27,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Clear the flag; 2 while a run is running, 3 without a flag."""
     var = var_of(arguments)
+    why = operator_text(arguments.reason)
+    if not why:
+        raise Refusal("--reason has no word.", "Say why it is safe to start again.")
     flags = standing_flags(var)
     if not flags:
         raise Refusal(f"there is no STOP.flag in {var.root}.", "Nothing to clear.", exit_code=3)
@@ -34,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     ensure_folder(var.root)  # A run may have lost the folder; its notes lie next to it.
     try:
         with RunLock(var):
-            stopped = clear_flag(var, who(), arguments.reason)
+            stopped = clear_flag(var, who(), why)
     except filelock.Timeout as error:
         raise Refusal(f"a run is running on {var.root}.", "Stop it first: minibot stop") from error
     except OSError as error:

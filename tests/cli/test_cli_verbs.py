@@ -274,6 +274,8 @@ def test_status_after_a_stop_shows_reason_and_remedy_and_exits_10_until_it_is_cl
     flag = verb(var, "status", "--json").document["flag"]
     explained = verb(var, "explain", "--stop", "--full")
     accepted = verb(var, "accept")
+    wordless = verb(var, "clear-stop", "--reason", " ")
+    uncleared = verb(var, "status")
     verb(var, "clear-stop", "--reason", "a test is over")
     after = verb(var, "status")
 
@@ -288,6 +290,7 @@ def test_status_after_a_stop_shows_reason_and_remedy_and_exits_10_until_it_is_cl
     assert "nothing that execution wrote is later than the STOP" in explained.out
     assert accepted.code == 1
     assert "stops: 1 real: RISK_LIMIT 1" in accepted.out
+    assert (wordless.code, uncleared.code) == (2, 10)
     assert after.code == 3
     assert verb(var, "clear-stop", "--reason", "again").code == 3
 
