@@ -21,6 +21,7 @@ from typing import Any, NoReturn
 
 import minibot.cli
 from minibot.cli.support.help_text import HelpText
+from minibot.cli.support.numbers import whole_number
 from minibot.kernel.errors import ConfigError, MinibotError, Refusal, RunStop
 from minibot.report.figures import plain_text
 
@@ -72,6 +73,8 @@ class Parser(argparse.ArgumentParser):
         super().__init__(**words)
         # Python 3.14 would put colours between the words that `HelpText` folds.
         self.color = False
+        # argparse's own refusal of one speaks of an "int value".
+        self.register("type", int, whole_number)
 
     def error(self, message: str) -> NoReturn:
         """Print why the command line is refused, with the help to read, and exit with 2."""

@@ -86,6 +86,7 @@ def test_help_of_an_unknown_verb_names_the_nearest(tmp_path: Path) -> None:
         (("verify", "one", "two"), "minibot verify takes no further word: 'two'."),
         (("backtest", "--pairs", "A/USDT", "B/USDT"), "Separate pairs by commas: --pairs "),
         (("tail", "signls"), "Did you mean signals?"),
+        (("health", "--max-age", "soon"), "--max-age: expected a whole number, found soon"),
         (("--debug", "report"), "the verb comes first: minibot report --debug ..."),
         (("--json", "list-runs"), "the verb comes first: minibot list-runs --json ..."),
     ],

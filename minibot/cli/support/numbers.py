@@ -23,6 +23,17 @@ def at_least(first: int) -> Callable[[str], int]:
     return _within(f"a whole number from {first} on", lambda number: number >= first)
 
 
+def whole_number(text: str) -> int:
+    """Return the whole number that a text is, as `int` for a flag without bounds.
+
+    Raises:
+        argparse.ArgumentTypeError: It is none.
+    """
+    if not _WHOLE.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"expected a whole number, found {text[:40]}")
+    return int(text)
+
+
 def _within(allowed: str, is_allowed: Callable[[int], bool]) -> Callable[[str], int]:
     def whole(text: str) -> int:
         if not _WHOLE.fullmatch(text) or not is_allowed(int(text)):
