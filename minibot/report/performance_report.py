@@ -25,7 +25,6 @@ from minibot.report.span_meter import SpanMeter, measured_span
 
 MARKDOWN: Final = "md"
 CSV: Final = "csv"
-FORMATS: Final = (MARKDOWN, CSV)
 TEMPLATES: Final = Path(__file__).resolve().parent / "templates"
 RATIO_PLACES_SHOWN: Final = 4
 
@@ -85,7 +84,7 @@ class PerformanceReport(NamedTuple):
         }
 
     def text(self, form: str, *, has_fees: bool = True, has_slippage: bool = True) -> str:
-        """Return the report in one of `FORMATS`."""
+        """Return the report as `MARKDOWN` or `CSV`."""
         figures = self.to_json()
         shown = {name: NONE if value is None else str(value) for name, value in figures.items()}
         shown |= {

@@ -114,7 +114,7 @@ class PortfolioReport(NamedTuple):
         }
 
     def text(self, form: str, pictures: Sequence[str] = ()) -> str:
-        """Return the report in one of `FORMATS`.
+        """Return the report as `MARKDOWN` or `CSV`.
 
         Args:
             form: The format.

@@ -1,9 +1,9 @@
 """The two channels between the launcher and a role.
 
 Control: the role's standard input, one line per command (`lease <issued ns> <epoch>`, `drain`,
-`stop <code>`); end of file means that the launcher is gone. Heartbeat: the role's standard
-output, one canonical JSON object at once and then every `watchdog.heartbeat_interval_ms`, sent by a
-thread that no disk can block.
+`stop`); end of file means that the launcher is gone. Heartbeat: the role's standard output, one
+canonical JSON object at once and then every `watchdog.heartbeat_interval_ms`, sent by a thread that
+no disk can block.
 """
 
 from __future__ import annotations
@@ -38,7 +38,6 @@ class Control:
     draining: bool = False
     stopping: bool = False
     orphaned: bool = False
-    stop_code: str = ""
     epoch: int = 0
     _issued_ns: int = 0
     _received_ns: int = field(default_factory=awake_ns)
@@ -70,7 +69,6 @@ class Control:
         elif words[0] == DRAIN:
             self.draining = True
         elif words[0] == STOP:
-            self.stop_code = words[1] if len(words) > 1 else ""
             self.stopping = True
 
 

@@ -301,13 +301,13 @@ class Supervisor:
         self.epoch += 1
         execution = self.children.get(EXECUTION_ROLE)
         if execution is not None:
-            execution.send(f"{STOP} -")
+            execution.send(STOP)
             if not execution.wait(STOP_S):
                 execution.kill()
                 execution.wait(5.0)
         rest = [child for child in self.children.values() if child is not execution]
         for child in rest:
-            child.send(f"{STOP} -")
+            child.send(STOP)
         deadline = machine_ns() + 2_000 * NS_PER_MS
         for child in rest:
             left_s = max(0.0, (deadline - machine_ns()) / 1e9)
