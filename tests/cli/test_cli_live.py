@@ -401,7 +401,11 @@ def test_roles_are_one_line_until_one_needs_attention() -> None:
 
 
 def test_table_before_any_heartbeat_says_that_roles_are_starting() -> None:
-    """The first second of a run has no facts and no prices yet."""
+    """The first seconds of a run have no facts and no figures yet.
+
+    Figures are counted up to the executor's cursor, which moves every 5 s: decisions on prices are
+    told before, so that nothing may say that there is no price.
+    """
     shown = status(market={})
     for entry in shown["roles"].values():
         entry["heartbeat"] = {}
@@ -410,9 +414,9 @@ def test_table_before_any_heartbeat_says_that_roles_are_starting() -> None:
 
     assert text.count("STARTING") == 5
     assert "0 of 5 ready" in text
-    assert "no price yet" in text
+    assert "no figures yet" in text
     assert "no decision yet" in text
-    assert "no price yet | result 0.00 USDT, 0 trades | no decision yet" in View(shown).sentence()
+    assert "no figures yet | result 0.00 USDT, 0 trades | no decision yet" in View(shown).sentence()
 
 
 @pytest.mark.parametrize(

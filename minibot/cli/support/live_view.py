@@ -90,7 +90,7 @@ class View:
         """Return the first position, or the first price where nothing is held."""
         names = by_interest(self.symbols, self.ranked)
         if not names:
-            return "no price yet"
+            return "no figures yet"
         cells = self._cells(names[0])
         held = sum(figures["entry"] is not None for figures in self.symbols.values())
         more = f" and {held - 1} more" if held > 1 else ""
@@ -219,7 +219,7 @@ class View:
             self._head(width),
             self._time(width),
             *blank,
-            *(market or [Text(cut("no price yet", width), style="dim")]),
+            *(market or [Text(cut("no figures yet", width), style="dim")]),
             *blank,
             *self._decision_lines(width, rows_max),
             *_row("account", self._account(), width),

@@ -132,7 +132,7 @@ function show() {
       const exits = (each.entry !== null && live.exits[name]) || {};
       return [name, price(each.price ?? each.mark), each.entry === null ? NONE : quantity(each.qty), average(each.entry),
         price(exits.stop ?? null), price(exits.target ?? null), [amount(each.unrealised), tone(each.unrealised)], [amount(each.realised), tone(each.realised)]];
-    }), "no price yet");
+    }), "no figures yet");
   table("why", ["symbol", "since", ["decision", "text"], ["nearest condition that fails", "text"]],
     names.filter((name) => live.decisions[name]).map((name) => {
       const said = live.decisions[name];
