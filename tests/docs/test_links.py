@@ -13,6 +13,7 @@ from minibot.cli.main import ALIASES, Parser, parser, verbs
 from tools import commands as reference
 
 LINK = re.compile(r"(?<!!)\[[^\]]+\]\(([^)\s]+)\)")
+IMAGE = re.compile(r"!\[[^\]]+\]\(([^)\s]+)\)")
 SPAN = re.compile(r"`([^`\n]+)`")
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 # A path in a code span: at least one slash or a known ending, no blanks, no placeholder.
@@ -88,6 +89,17 @@ def stands(project: Path, document: Path, name: str, names: set[str]) -> bool:
     if any((project / root / name).exists() for root in ROOTS) or (document.parent / name).exists():
         return True
     return "/" not in name and name in names
+
+
+def test_every_picture_is_shown_on_a_page(project: Path) -> None:
+    """A picture that no page shows grows old unseen."""
+    shown = {
+        (page.parent / link).resolve()
+        for page in documents(project)
+        for link in IMAGE.findall(page.read_text("utf-8"))
+    }
+
+    assert set((project / "docs" / "pictures").resolve().iterdir()) <= shown
 
 
 @pytest.mark.row("S-02", "S-08", "B-14")
