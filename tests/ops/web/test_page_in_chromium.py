@@ -414,6 +414,24 @@ def test_tables_of_a_page_need_no_scrolling_sideways_on_a_phone(
     assert chromium.ask(names)[:3] == ['"trade"', '"symbol"', '"net"']
 
 
+def test_names_and_values_of_settings_are_not_broken_on_a_phone(
+    chromium: Chromium, record: RecordPage
+) -> None:
+    """A key that is to be typed elsewhere is read in one piece."""
+    enter(chromium, record.url, record.make_code(), PHONE_PX)
+    chromium.ask("at('tab-settings').click()")
+    wait_until(lambda: chromium.holds("at('setting-table').rows.length > 9"), "the settings")
+
+    broken = chromium.ask("""[...document.querySelectorAll('#setting-table td')].filter(cell => {
+        if (/\\s/.test(cell.textContent) || cell.textContent.length > 30) return false;
+        const range = document.createRange();
+        range.selectNodeContents(cell);
+        return new Set([...range.getClientRects()].map(box => Math.round(box.top))).size > 1;
+    }).map(cell => cell.textContent)""")
+
+    assert broken == []
+
+
 def brightness(colour: str) -> float:
     """Return how bright `rgb(...)` is, from 0 to 1."""
     parts = [float(each) for each in colour.partition("(")[2].rstrip(")").split(",")[:3]]

@@ -31,8 +31,8 @@ function button(words, label, act) {
   return box;
 }
 function showPending() {
-  table("pending", ["setting", "value", "leave out"], [...pending].map(([key, text]) =>
-    [key, text, button("Leave out", `Leave out ${key}`, () => { pending.delete(key); showPending(); })]), "nothing added yet");
+  table("pending", [["setting", "text"], ["value", "text"], "leave out"], [...pending].map(([key, text]) =>
+    [[key, "text"], [text, "text"], button("Leave out", `Leave out ${key}`, () => { pending.delete(key); showPending(); })]), "nothing added yet");
   at("stage").disabled = pending.size === 0;
 }
 function showSettings() {
@@ -41,10 +41,10 @@ function showSettings() {
   at("violations").replaceChildren(...now.violations.map((each) => cell("li", `The next start would be refused: ${each}`)));
   const chosen = at("setting").value;
   at("setting").replaceChildren(...now.settings.map((each) => new Option(each.key, each.key, false, each.key === chosen)));
-  table("staged", ["setting", "file", "next start", "take back"], now.settings.filter((each) => each.is_staged).map((each) =>
-    [each.key, each.own, each.next, button("Take back", `Take back ${each.key}`, () => changeSettings({}, [each.key]))]), "nothing: the next start takes the profile's own values");
-  table("setting-table", ["setting", "this run", "next start", ["what it is", "text"]], now.settings.map((each) =>
-    [each.key, each.running ?? NONE, [each.next, each.is_staged ? "good" : ""], [each.description, "text"]]), "none");
+  table("staged", [["setting", "text"], ["file", "text"], ["next start", "text"], "take back"], now.settings.filter((each) => each.is_staged).map((each) =>
+    [[each.key, "text"], [each.own, "text"], [each.next, "text"], button("Take back", `Take back ${each.key}`, () => changeSettings({}, [each.key]))]), "nothing: the next start takes the profile's own values");
+  table("setting-table", [["setting", "text"], ["this run", "text"], ["next start", "text"], ["what it is", "text"]], now.settings.map((each) =>
+    [[each.key, "text"], [each.running ?? NONE, "text"], [each.next, each.is_staged ? "text good" : "text"], [each.description, "text"]]), "none");
   table("change-table", ["time", "who", "profile", ["change", "text"], ["reason", "text"]], now.changes.map((each) => {
     const put = Object.entries(each.put).map(([key, value]) => `${key}: ${JSON.stringify(each.before[key])} to ${JSON.stringify(value)}`);
     const said = [...put, ...each.taken_back.map((key) => `${key} taken back`)].join("; ");
