@@ -368,6 +368,17 @@ def test_trade_opened_on_another_day_has_its_date(chromium: Chromium, record: Re
     assert opened(11 * HOUR_MS) == "2026-03-01 23:00:00"
 
 
+def test_page_of_an_ended_run_tells_of_no_trade_right_now(
+    chromium: Chromium, record: RecordPage
+) -> None:
+    """Decisions of an ended run are its last ones, not what keeps it from trading."""
+    enter(chromium, record.url, record.make_code())
+
+    assert text(chromium, "why-title") == "Last decisions"
+    chromium.ask("live.ended = null, show()")
+    assert text(chromium, "why-title") == "Why no trade right now"
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_page_fits_a_phone_and_follows_the_readers_colours(
     chromium: Chromium, record: RecordPage, scheme: str

@@ -133,6 +133,7 @@ function show() {
       return [name, price(each.price ?? each.mark), each.entry === null ? NONE : quantity(each.qty), average(each.entry),
         price(exits.stop ?? null), price(exits.target ?? null), [amount(each.unrealised), tone(each.unrealised)], [amount(each.realised), tone(each.realised)]];
     }), "no figures yet");
+  at("why-title").textContent = live.ended ? "Last decisions" : "Why no trade right now";
   table("why", ["symbol", "since", ["decision", "text"], ["nearest condition that fails", "text"]],
     names.filter((name) => live.decisions[name]).map((name) => {
       const said = live.decisions[name];
