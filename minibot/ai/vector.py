@@ -84,9 +84,9 @@ class _BarSeries:
 class FeatureWindow:
     """Current window of one symbol; `vector` turns it into the model's input.
 
-    Assumes bars of each interval arrive in order, history first. Bars and touch are required; a
-    book that has not come yet, or was lost, counts as balanced, and a trend that still lacks bars
-    as flat: otherwise a short recording without history could never give a vector.
+    Assumes bars of each interval arrive in order, history first. Bars and touch are required. A
+    book that has not come yet, or was lost, counts as balanced. A trend that still lacks bars
+    counts as flat. Otherwise a short recording without history could never give a vector.
     """
 
     def __init__(self) -> None:

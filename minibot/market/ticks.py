@@ -1,9 +1,8 @@
 """`market_tick` events of one symbol: a trade, or a quote that changed price or size of the touch.
 
-A tick always carries a touch. Trades that come before the first quote, at the start, after a lost
-connection or after a quote that was refused (a book without asks has no touch), wait for it, so
-that no tick pairs a trade with a touch of another time: one whose touch comes too late, or on
-another connection, makes no tick.
+A tick always carries a touch, and never one of another time. There is none at the start, after a
+lost connection and after a refused quote (a book without asks has no touch): trades then wait for
+the next quote. A trade whose quote comes too late, or on another connection, makes no tick.
 """
 
 from __future__ import annotations

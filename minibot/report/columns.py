@@ -1,10 +1,10 @@
 """Tables as plain lines: the first column is text, figures are right-aligned; no colour, no frame.
 
-A line is no wider than the terminal, or than a hundred columns in a pipe or a file. In a table that
-is too wide, columns that may go below their row do so, and all but the first where that is not
-enough. In other tables headings and sentences wrap, codes after an underscore, columns move closer
-together, and those that still do not fit follow as a second table. Nothing is cut, and no figure is
-ever split.
+A line is no wider than the terminal, or than a hundred columns in a pipe or a file. A table that is
+too wide gives way in one of two forms. Where some columns may go below their row, these go; if that
+is not enough, all but the first go. Else headings and sentences wrap, codes after an underscore,
+columns move closer together, and those that still do not fit follow as a second table. Nothing is
+cut, and no figure is ever split.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Hold on `var`: its lock and folder, which the launcher keeps open while a run goes on.
 
-A lock whose file was removed or replaced excludes no other process any more, and a folder that was
-moved, removed or replaced is not where the next start looks: either ends the run. The open folder
-shows where it is now, so that a run that was moved away is stopped, merged and sealed there. A note
-for the next start is left next to its former place.
+Either can be lost, and either loss ends the run. A lock whose file was removed or replaced excludes
+no other process any more. A folder that was moved, removed or replaced is not where the next start
+looks. The launcher still has the folder open, and so knows where it is now: there the run is
+stopped, merged and sealed. A note for the next start is left next to its former place.
 """
 
 from __future__ import annotations

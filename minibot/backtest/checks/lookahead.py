@@ -5,11 +5,11 @@ after the moment (`perturbation`): every event up to the moment has to be the sa
 of the source, then those of strategy, risk and execution. The moments are times of
 the cores' events, and random times of market events.
 
-The proof covers these moments and this data. Values of feeds are not altered. Look-ahead that uses
-the market's own data shows where the altered data changes an event, be it in a source that gives a
-bar's close before the bar has closed, in a model of ticks inside a bar, or in a strategy that
-bypasses its inputs and reads the source. A strategy with a copy of the data elsewhere is detected
-when it opens the copy (`file_access_check`), while it is constructed or while it decides.
+The proof covers these moments and this data. Values of feeds are not altered. Three kinds of
+look-ahead change an event and are found so: a source that gives a bar's close before the bar has
+closed, a model of ticks inside a bar that knows its end, and a strategy that reads the source past
+its inputs. A strategy that keeps a copy of the data elsewhere is found when it opens the copy
+(`file_access_check`), while it is constructed or while it decides.
 """
 
 from __future__ import annotations

@@ -50,8 +50,8 @@ def time_of_day(text: str) -> time | None:
 def evening_of(day: date, at: time, zone: tzinfo) -> datetime:
     """Return the one moment of a local day at which its night begins, in UTC.
 
-    A time that the day has twice means the first one. A time that it lacks, as clocks are set
-    forward, is as long after the change as it would have been: 02:30 becomes 03:30.
+    Where clocks are set back, a time that the day has twice means the first of them. Where they are
+    set forward, a time that the day lacks moves by the same step: 02:30 becomes 03:30.
     """
     return datetime.combine(day, at, zone).replace(fold=0).astimezone(UTC)
 
