@@ -196,11 +196,11 @@ def _placed(finding: TapeFinding) -> str:
 def _cut(arguments: argparse.Namespace) -> int:
     out, paths = _target(arguments), parts_of(arguments.files)
     span = _bounds(paths)
-    cut = Cut(
-        _moment(arguments.from_time, span, span.from_ms) * 10**6,
-        _moment(arguments.to_time, span, span.to_ms + 1) * 10**6,
-        arguments.depth,
-    )
+    from_ms = _moment(arguments.from_time, span, span.from_ms)
+    to_ms = _moment(arguments.to_time, span, span.to_ms + 1)
+    if arguments.to_time is not None and from_ms >= to_ms:
+        raise Refusal("--to is not after --from.", f"The tape goes from {span.text}.")
+    cut = Cut(from_ms * 10**6, to_ms * 10**6, arguments.depth)
     _put(out, cut.of(chained(paths)), lambda: cut.lines)
     lines = [
         f"{shown_path(out)}: {counted(cut.lines, 'line')}, books of {listed(cut.books)} "
@@ -259,7 +259,7 @@ def _bounds(paths: Sequence[Path]) -> Span:
     except Refusal:
         if not first_ns:
             raise
-    return Span("tape", first_ns // 10**6, last_ns // 10**6, UTC, "UTC")
+    return Span("tape", first_ns // 10**6, last_ns // 10**6, UTC, "UTC", is_tape=True)
 
 
 def _moment(text: str | None, span: Span, default: int) -> int:

@@ -24,18 +24,24 @@ TIME: Final = re.compile(
     re.ASCII,
 )
 WRITTEN: Final = "Give HH:MM, HH:MM:SS or 2026-11-20T02:13:07, with --zone or Z for UTC."
+WRITTEN_IN_UTC: Final = "Give HH:MM, HH:MM:SS or 2026-11-20T02:13:07, in UTC; or +90s, +5m."
 HOUR: Final = re.compile(r"(?:(?P<date>\d{4}-\d{2}-\d{2})[T ])?(?P<hour>[01]?\d|2[0-3])", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Span of a run from its first to its last market time, Unix ms, and the zone of its reader."""
+    """Span of a run from its first to its last market time, Unix ms, and the zone of its reader.
+
+    Attributes:
+        is_tape: It is of a tape, which is read in UTC alone.
+    """
 
     run_id: str
     from_ms: int
     to_ms: int
     zone: tzinfo
     zone_name: str
+    is_tape: bool = False
 
     @classmethod
     def of(cls, recorded: Recorded, zone: str | None) -> Span:
@@ -93,7 +99,8 @@ class Span:
         """
         found = TIME.fullmatch(text.strip())
         if found is None:
-            raise Refusal(f"{text!r} is not a time.", WRITTEN)
+            remedy = WRITTEN_IN_UTC if self.is_tape else WRITTEN
+            raise Refusal(f"{text!r} is not a time.", remedy)
         length = 60_000 if found["second"] is None else 1_000 if found["ms"] is None else 1
         zone = self.zone if found["zone"] is None else _offset(found["zone"])
         clock = (int(found[name] or 0) for name in ("hour", "minute", "second"))
@@ -153,12 +160,13 @@ class Span:
 
     def _only(self, text: str, moments: list[int], length: int) -> int:
         inside = [at for at in moments if at + length > self.from_ms and at <= self.to_ms]
+        named = "tape" if self.is_tape else "run"
         if not inside:
-            raise Refusal(f"{text} is not a time of this run.", f"It goes from {self.text}.")
+            raise Refusal(f"{text} is not a time of this {named}.", f"It goes from {self.text}.")
         if len(inside) > 1:
             dates = " or ".join(f"{self._local(at):%Y-%m-%dT%H:%M:%S%z}" for at in inside)
             raise Refusal(
-                f"{text} comes {len(inside)} times in this run, which goes from {self.text}.",
+                f"{text} comes {len(inside)} times in this {named}, which goes from {self.text}.",
                 f"Say which: {dates}.",
             )
         return inside[0]

@@ -141,6 +141,25 @@ def test_cut_takes_the_span_that_was_asked_for(
     assert found["checks"]["BTCUSDT"]["top_checks"] > 10
 
 
+@pytest.mark.parametrize(
+    ("times", "told"),
+    [
+        (("--from", "20:00"), "not a time of this tape"),
+        (("--from", "25:00"), "in UTC"),
+        (("--from", "+8s", "--to", "+5s"), "--to is not after --from"),
+    ],
+)
+def test_cut_of_a_wrong_span_speaks_of_the_tape_and_of_flags_that_it_has(
+    tape: Path, tmp_path: Path, capsys: Run, times: tuple[str, ...], told: str
+) -> None:
+    """A tape is no run, and `tape` has no --zone."""
+    message = refused(capsys, "cut", tape, *times, "--out", tmp_path / "cut.gz")
+
+    assert told in message
+    assert "--zone" not in message
+    assert "this run" not in message
+
+
 def test_what_is_before_the_damage_can_be_cut_out(tape: Path, tmp_path: Path, capsys: Run) -> None:
     """A cut before the damage succeeds; one across it is refused and leaves nothing."""
     short, out = tmp_path / "short.gz", tmp_path / "out.gz"
