@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from minibot.cli.main import CHECK_FAILED
 from minibot.cli.support.output import show
+from minibot.kernel.errors import IntegrityError, Refusal
 from minibot.ops.restore import find_backup, restore
 from minibot.report.figures import counted, date_clock
 from minibot.runtime.pasting import pasted
@@ -28,8 +30,15 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Restore a backup; 0, and 1 where the restored run has damage."""
     target = Path.cwd() / arguments.target
-    backup = find_backup(arguments.backup)
-    sealed = restore(backup, target)
+    try:
+        backup = find_backup(arguments.backup)
+        sealed = restore(backup, target)
+    except IntegrityError as error:
+        raise Refusal(
+            f"not a whole backup: {error.detail}.",
+            "Name another list of a backup.",
+            CHECK_FAILED,
+        ) from error
     run_dir = Var(target).run(backup.run_id)
     findings = [] if sealed is None else list(sealed.findings)
     document = {

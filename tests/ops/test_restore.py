@@ -206,6 +206,19 @@ def test_restore_that_the_disk_breaks_off_says_that_its_folder_is_incomplete(
         restore(backup, tmp_path / "target")
 
 
+def test_restore_of_what_is_no_backup_names_the_next_step(tmp_path: Path) -> None:
+    """A file that somebody takes for a list is a failed check, told with what to do."""
+    named = tmp_path / "notes.json"
+    named.write_text("no list")
+
+    done = verb(tmp_path / "var", "restore", str(named), str(tmp_path / "back"))
+
+    assert done.code == 1
+    assert done.err.startswith("refused: not a whole backup: ")
+    assert "Name another list" in done.err
+    assert not (tmp_path / "back").exists()
+
+
 def test_printed_commands_restore_and_verify_by_paths_with_blanks(
     short_run: ShortRun, tmp_path: Path
 ) -> None:
