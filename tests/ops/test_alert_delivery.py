@@ -324,6 +324,7 @@ def test_program_gets_the_alert_as_json_and_its_exit_code_counts(tmp_path: Path)
     assert failed == Outcome(False, "exit code 3")
     assert not missing.is_sent
     assert not missing.in_doubt
+    assert missing.why.startswith(str(tmp_path / "none"))
 
 
 @pytest.mark.process

@@ -196,7 +196,7 @@ class CommandTarget(_ProcessTarget):
         except subprocess.TimeoutExpired:
             return Outcome(False, f"did not end within {SEND_S:.0f} s and was killed", True)
         except OSError as error:
-            return Outcome(False, f"does not start: {error.strerror or error}")
+            return Outcome(False, f"{self._argv[0]} does not start: {error.strerror or error}")
         # How far a killed program came is unknown; on Windows no exit code shows the kill.
         is_killed = code < 0 or (code != 0 and self._is_given_up)
         return Outcome(code == 0, "" if code == 0 else f"exit code {code}", is_killed)
