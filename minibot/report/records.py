@@ -19,7 +19,7 @@ from minibot.report.choices import symbols_of
 from minibot.report.run_kind import NIGHT_MODE, drill_of, has_damaged_seal, made_up_of, read_seal
 from minibot.runtime.manifest import Manifest, is_copy
 from minibot.runtime.paths import Var
-from minibot.runtime.runfiles import METRICS_FILE, run_folders
+from minibot.runtime.runfiles import METRICS_FILE, refuse_closed, run_folders
 
 ACCEPTANCE_FILE = "acceptance.json"
 ACCEPTANCE_V = 2
@@ -122,7 +122,12 @@ def read_record(run_dir: Path) -> RunRecord:
 
 
 def read_records(var: Var) -> list[RunRecord]:
-    """Return every run of a `var`, oldest first."""
+    """Return every run of a `var`, oldest first.
+
+    Raises:
+        Refusal: Only another user may look into its runs.
+    """
+    refuse_closed(var.runs)
     return [read_record(folder) for folder in run_folders(var.runs)]
 
 

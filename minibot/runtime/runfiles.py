@@ -18,7 +18,7 @@ from typing import Final
 
 from minibot.events.reasons import RUN_FILE_CHANGED
 from minibot.kernel.canonical import JsonObject
-from minibot.kernel.errors import IntegrityError, MinibotError, RunStop
+from minibot.kernel.errors import IntegrityError, MinibotError, Refusal, RunStop
 from minibot.kernel.files import (
     ensure_folder,
     hash_file,
@@ -215,6 +215,23 @@ def run_folders(runs: Path) -> list[Path]:
     except OSError:
         return []
     return [runs / name for name in names if is_run_folder(runs / name)]
+
+
+def refuse_closed(runs: Path) -> None:
+    """Refuse to look for runs where this user may not look: none would seem to be there.
+
+    Raises:
+        Refusal: Only another user may look into the folder.
+    """
+    try:
+        os.stat(os.path.join(runs, os.curdir))
+    except PermissionError as error:
+        raise Refusal(
+            f"{runs} is closed to this user: the runs there cannot be seen.",
+            "Give the command as the user of that folder, or name another one: --var DIR",
+        ) from error
+    except OSError:
+        pass  # It is not there yet, or no folder.
 
 
 def own_runs(runs: Path) -> Iterator[tuple[Path, Manifest | None]]:

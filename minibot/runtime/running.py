@@ -73,7 +73,10 @@ class RunLock:
             raise
         except OSError as error:
             remedy = "It should be an empty file: see what is there, and remove it."
-            if error.errno == errno.EROFS:
+            if error.errno == errno.EACCES and not os.path.isdir(self.path):
+                # Its removal would be the LOCK_LOST of that user's run.
+                remedy = "It is another user's: give the command as that user, or choose --var DIR."
+            elif error.errno == errno.EROFS:
                 remedy = "Check the disk and mount it writable, or choose --var DIR."
             text = f"{self.path} cannot be locked: {error.strerror or error}."
             raise Refusal(text, remedy) from error

@@ -20,12 +20,13 @@ import pytest
 from minibot.cli import night, status
 from minibot.cli.support import outcome as outcome_module
 from minibot.cli.support.outcome import judge
-from minibot.cli.support.selection import var_of
+from minibot.cli.support.selection import find_run, var_of
 from minibot.events.reasons import REASONS
 from minibot.kernel.errors import Refusal
 from minibot.ops.run_health import flag_of
 from minibot.report.figures import money, signed
 from minibot.report.night import Night
+from minibot.report.records import read_records
 from minibot.runtime.paths import Var
 from minibot.watchdog.launcher import Outcome
 from minibot.watchdog.recovery import FormerRun
@@ -371,6 +372,26 @@ def test_var_of_another_user_is_refused_and_never_looks_empty(tmp_path: Path) ->
     try:
         with pytest.raises(Refusal, match="closed to this user"):
             var_of(argparse.Namespace(var=str(closed)))
+    finally:
+        os.seteuid(user)
+
+
+def test_runs_of_another_user_are_refused_and_never_told_as_none(tmp_path: Path) -> None:
+    """In a clone `var` is open, and what a night of `sudo` made in it is closed."""
+    if sys.platform == "win32":
+        pytest.skip("Windows has no folder that its mode closes to other users")
+    var = Var(tmp_path / "var")
+    var.runs.mkdir(mode=0, parents=True)
+    user = os.geteuid()
+    os.seteuid(user or 65534)  # Root may look into everything.
+    try:
+        for look in (
+            lambda: read_records(var),
+            lambda: find_run("latest", var),
+            lambda: find_run("20251120_000000", var),
+        ):
+            with pytest.raises(Refusal, match="closed to this user"):
+                look()
     finally:
         os.seteuid(user)
 

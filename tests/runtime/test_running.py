@@ -297,6 +297,23 @@ def test_what_cannot_be_locked_is_a_refusal_that_names_it(tmp_path: Path, what: 
     assert not (tmp_path / "elsewhere").exists()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no mode closes a file on Windows")
+def test_lock_of_another_user_is_not_to_be_removed(tmp_path: Path) -> None:
+    """Whoever removed it as told would end that user's night by LOCK_LOST."""
+    var = Var(tmp_path / "var")
+    var.root.mkdir(mode=0o755)
+    var.lock.touch(mode=0)
+    user = os.geteuid()
+    os.seteuid(user or 65534)  # Root may open everything.
+    try:
+        with pytest.raises(Refusal, match="another user") as refused:
+            RunLock(var).acquire()
+    finally:
+        os.seteuid(user)
+
+    assert "remove" not in refused.value.remedy
+
+
 def test_second_who_wants_the_lock_is_told_of_the_first(tmp_path: Path) -> None:
     """A second holder is told about the first."""
     var = Var(tmp_path)

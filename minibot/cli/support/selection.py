@@ -10,7 +10,7 @@ from minibot.cli.support.packed import ARCHIVE, is_bundle, unpacked
 from minibot.kernel.errors import Refusal
 from minibot.report.figures import plain_text
 from minibot.runtime.paths import Var, plain, resolve
-from minibot.runtime.runfiles import LATEST, is_run_folder, own_runs
+from minibot.runtime.runfiles import LATEST, is_run_folder, own_runs, refuse_closed
 
 # Longest part of a name that a message repeats, in characters.
 SHOWN_MAX = 100
@@ -74,6 +74,7 @@ def find_run(name: str, var: Var) -> Path:
         Refusal: There is no such run.
     """
     if name == LATEST:
+        refuse_closed(var.runs)
         found = next(own_runs(var.runs), None)
         if found is None:
             raise Refusal(
@@ -86,6 +87,7 @@ def find_run(name: str, var: Var) -> Path:
         archive = _archive_at(path)
         if archive is not None:
             return unpacked(archive, var.root).resolve()
+    refuse_closed(var.runs)
     shown = plain_text(name, SHOWN_MAX) or "''"
     raise Refusal(
         f"{shown} is not a run id under {var.runs} and no run's folder.", "See: minibot runs"
