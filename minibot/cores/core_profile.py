@@ -160,6 +160,7 @@ AGES: Final[Rule] = {
                 "maxLength": 12,
                 "pattern": "^(0|[1-9][0-9]{0,5})([.][0-9]{1,4})?$",
                 "not": {"pattern": "\\n"},
+                "title": "basis points as text, zero or more and below 1000000, at most 4 places",
             },
         ],
     },

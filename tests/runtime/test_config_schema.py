@@ -114,6 +114,31 @@ def test_each_key_with_a_wrong_value_is_told_with_what_it_allows() -> None:
         assert key in fields, key
 
 
+def parts(node: Any) -> Iterator[dict[str, Any]]:
+    """Yield every part of a schema that is told by itself; what a `not` excludes is not."""
+    if isinstance(node, dict):
+        yield node
+        node = [child for key, child in node.items() if key != "not"]
+    if isinstance(node, list):
+        for child in node:
+            yield from parts(child)
+
+
+def test_text_of_a_form_is_told_with_words_for_that_form() -> None:
+    """Each pattern of the schema has words for people; "allowed: text" says nothing of a text."""
+    nameless = [
+        part["pattern"]
+        for part in parts(config_schema())
+        if isinstance(part.get("pattern"), str) and "title" not in part
+    ]
+    said = schema_violations(with_value(RAW, ("risk", "targets_by_age"), [[0, "-1"]]), {})[
+        "risk.targets_by_age.0.1"
+    ]
+
+    assert nameless == []
+    assert said.endswith("basis points as text, zero or more and below 1000000, at most 4 places")
+
+
 def test_list_with_an_item_twice_is_told_that_none_may_be() -> None:
     """Each item is allowed by itself, so that the sentence has to say what is not."""
     fields = schema_violations(with_value(RAW, ("market", "bar_intervals"), ["1m", "1m"]), {})

@@ -155,7 +155,7 @@ class Secrets:
     ]
     seal_public_key: Annotated[
         str | None,
-        string(64, 64, pattern="^[0-9a-f]{64}$"),
+        string(64, 64, pattern="^[0-9a-f]{64}$", title="64 of 0-9 and a-f as text, or null"),
         "Ed25519 key, hex, by which every seal has to be signed; null leaves seals unsigned.",
     ]
 
@@ -300,7 +300,7 @@ class Queues:
     base_dir: Annotated[str, string(1, 500), "Folder of the queues, below paths.var."]
     names: Annotated[
         tuple[str, ...],
-        listed(string(most=40, pattern="^[a-z][a-z_]*$"), 8, 64),
+        listed(string(most=40, pattern="^[a-z][a-z_]*$", title="small letters and _"), 8, 64),
         "All queues of a run; exactly those of roles.v1.json.",
     ]
     segment_bytes: Annotated[
