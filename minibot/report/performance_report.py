@@ -90,7 +90,8 @@ class PerformanceReport(NamedTuple):
         shown |= {
             "symbols": listed(figures["symbols"]),
             "from": date_clock(self.span.from_ts),
-            "to": date_clock(self.span.to_ts),
+            # The end as it was asked for, which is excluded; not the last millisecond before it.
+            "to": date_clock(self.span.to_ts + 1),
             "root": root_or_reason(self.recorded.run_dir),
         }
         cell = _csv_cell if form == CSV else markdown_cell

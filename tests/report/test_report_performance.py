@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import fnmatch
 import io
+import re
 import tomllib
 from dataclasses import replace
 from decimal import Decimal
@@ -238,6 +239,18 @@ def test_toggles_leave_out_exactly_their_lines(
     begun = tuple(f"{kind}," if form == "csv" else f"| {kind} |" for kind in kinds)
     assert lines == [line for line in whole if not line.startswith(begun)]
     assert len(whole) - len(lines) == len(kinds)
+
+
+@pytest.mark.row("C-107")
+def test_span_is_told_with_the_times_that_were_asked_for(var: Path) -> None:
+    """The end is excluded, and still 04:30:00 is told as 04:30:00."""
+    words = ("report", RUN_ID, "--performance", "--from", "04:00", "--to", "04:30")
+
+    markdown, table = verb(var, *words).out, verb(var, *words, "--format", "csv").out
+    begin, end = (re.findall(rf"{name}_utc,(.*)", table)[0] for name in ("from", "to"))
+
+    assert (begin[-8:], end[-8:]) == ("04:00:00", "04:30:00")
+    assert f"{begin} to {end} UTC" in markdown
 
 
 @pytest.mark.row("C-107")
