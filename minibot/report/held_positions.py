@@ -47,6 +47,8 @@ from minibot.runtime.configuration.config_files import parse
 from minibot.runtime.stop import STOP_KIND
 
 BENCHMARK: Final = "BTCUSDT"
+AT_THE_MARKET: Final = "MARKET"
+"""The order type that waits for no price."""
 SECTORS_FILE: Final = Path(__file__).resolve().parent / "sectors.v1.json"
 STOPS_OF_PLAN: Final = {
     "stop_hard": "hard stop",
@@ -217,7 +219,8 @@ def _exit_status(plan: JsonObject | None, resting: list[OrderIntent]) -> str:
     for order in resting:
         prices = [price_text(each) for each in (order.stop_price, order.target_price) if each]
         prices += [price_text(order.limit_price)] if order.limit_price and not prices else []
-        parts.append(f"rests: {order.order_type} {' and '.join(prices)}".rstrip())
+        where = "on its way" if order.order_type == AT_THE_MARKET else "rests"
+        parts.append(f"{where}: {order.order_type} {' and '.join(prices)}".rstrip())
     return "; ".join(parts) or "no plan"
 
 

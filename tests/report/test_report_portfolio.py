@@ -137,6 +137,17 @@ def test_exit_order_is_told_as_long_as_it_can_leave_the_position(
     assert positions(tmp_path / "var")["ABCUSDT"]["exit_status"].startswith(said)
 
 
+def test_sale_at_the_market_does_not_rest(tmp_path: Path) -> None:
+    """It waits for no price: between its acceptance and its fill it is on its way."""
+    data = copy.deepcopy(read_fixture())
+    order = next(e for e in data["events"] if e["payload"].get("order_type") == "OCO")["payload"]
+    order["order_type"] = "MARKET"
+    del order["stop_price"], order["target_price"]
+    made_run(tmp_path / "var", data)
+
+    assert positions(tmp_path / "var")["ABCUSDT"]["exit_status"] == "on its way: MARKET"
+
+
 def test_outfile_inside_the_run_is_refused(var: Path) -> None:
     """A report never changes what a seal covers."""
     inside = var / "runs" / RUN_ID / "manifest.json"
