@@ -243,6 +243,20 @@ def test_flags_that_contradict_or_are_no_amount_are_refused(words: tuple[str, ..
         size.run(arguments)
 
 
+@pytest.mark.parametrize(("price", "code"), [("0.00000001", 2), ("0.00000002", 0)])
+def test_supposed_price_without_room_for_the_hard_stop_is_refused_as_such(
+    price: str, code: int, var_dir: Path
+) -> None:
+    """At the finest price no hard stop lies above 0; no bound of the account is the reason."""
+    words = ("--config", "config/portfolio.v1.json", "--price", price, "--explain")
+
+    done = verb(var_dir, "size", SYMBOL, *words)
+
+    assert done.code == code, done.err
+    assert ("hard stop" in done.err) is (code == 2)
+    assert ("buys" in done.out) is (code == 0)
+
+
 @pytest.mark.parametrize("is_other_code", [True, False])
 def test_run_of_other_code_is_named_as_such_where_this_code_disagrees(is_other_code: bool) -> None:
     """A broken invariant of a run of this code stays one; of another code it is no fault here."""

@@ -15,6 +15,7 @@ from minibot.accounting.portfolio import Portfolio
 from minibot.cores.core_profile import FIXED
 from minibot.cores.event_id import NOBODY
 from minibot.cores.messages import SIGNALS, SignalMessage
+from minibot.events.decimals import unpadded
 from minibot.events.model import BUY, JsonObject
 from minibot.events.money import PLACES, UNIT, amount_text, parse_amount
 from minibot.events.reasons import RISK_LIMIT
@@ -127,8 +128,16 @@ def size_supposed(
         price: Of the purchase, in hundred-millionths.
         equity: The cash, in hundred-millionths.
         atr: The average true range in quote; None where it is not known.
+
+    Raises:
+        Refusal: The price is so low that the hard stop would be at 0.
     """
     state = RiskState(config)
+    if not state.exits.rules.plan.has_room(price, 1):
+        raise Refusal(
+            f"At {unpadded(amount_text(price))} the hard stop of risk.hard_stop_bps would be at 0.",
+            "Give a higher price.",
+        )
     quote = state.limits.quote_asset
     state.positions.open(Portfolio({quote: equity}, ()), {})
     state.budgets.open({}, state.positions.equity, 0)
