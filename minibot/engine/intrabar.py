@@ -134,8 +134,12 @@ class Intrabar:
         length = bar.end_ts - bar.open_ts
         lag = max(1, min(self._model.latency_ms, length // LATENCY_SHARE))
         opened, closed = bar.open_ts + lag, bar.end_ts - 1 - lag
-        before = self._touch(bar.open)
+        before, is_flat = self._touch(bar.open), not watch.is_held(self._symbol)
         yield from self._shown(before, opened, lag, watch)
+        if is_flat and watch.is_due(self._symbol, before[0]):
+            # Bought at an open beyond a level that the strategy wanted: the price does not have to
+            # come back to that level.
+            yield from self._shown(before, self._at + lag, lag, watch)
         price = bar.open
         first, second = bar.low, bar.high
         opens = watch.is_bidding(self._symbol) and not watch.is_held(self._symbol)

@@ -52,6 +52,10 @@ class Watch(Protocol):
         """Return whether a purchase of the symbol rests."""
         ...
 
+    def is_due(self, symbol: str, bid: int) -> bool:
+        """Return whether an open position is closed at a bid, in hundred-millionths."""
+        ...
+
     def on_entry_at_low(self) -> None:
         """Count a position opened at the low of a bar, after its high."""
         ...
@@ -77,6 +81,10 @@ class Nobody:
         return False
 
     def is_bidding(self, symbol: str) -> bool:
+        """Return False."""
+        return False
+
+    def is_due(self, symbol: str, bid: int) -> bool:
         """Return False."""
         return False
 

@@ -65,6 +65,15 @@ class RiskWatch:
         quotes = self._state.quotes.open.get(symbol, ())
         return any([not quote.is_waiting for quote in quotes])
 
+    def is_due(self, symbol: str, bid: int) -> bool:
+        """Return whether a bid is at or beyond the stop or the target of a position."""
+        state = self._state
+        market = state.positions.held.get(symbol)
+        if market is None or market.holding is None or market.rules is None:
+            return False
+        stop, target, _ = state.exits.bounds(state.exits_of(market), market.holding, market.rules)
+        return bid <= stop or bid >= target
+
     def on_entry_at_low(self) -> None:
         """Count a position opened at the low of a bar, after its high."""
         self.entered_at_low += 1

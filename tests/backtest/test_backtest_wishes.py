@@ -15,7 +15,7 @@ from minibot.backtest.report.review import Review
 from minibot.backtest.sources.bars import BarSource
 from minibot.engine.decision_record import DecisionRecord
 from minibot.events.model import Event
-from tests.backtest.markets import bar_profile, series, walk
+from tests.backtest.markets import bar_profile, candle, series, walk
 from tests.engine.test_row_span import assert_same
 from tools.drawn_backtests.ways import AsEvents
 
@@ -191,6 +191,56 @@ def test_levels_of_a_strategy_give_the_same_by_rows_and_by_events(tmp_path: Path
         stop, stop_reason, target, target_reason = text.split()
         assert Decimal(stop) < Decimal(target)
         assert (stop_reason, target_reason) == ("signal_stop", "signal_target")
+
+
+ONCE = '''"""Buys once, with a stop and a target of its own."""
+
+from minibot.strategies.protocol import Needs, Strategy, buy
+
+
+class Once(Strategy):
+    """Buys behind the second bar."""
+
+    def __init__(self, settings):
+        self.count = 0
+
+    @staticmethod
+    def needs(settings):
+        return Needs(intervals=("1m",), trades=False)
+
+    def on_bar(self, bar, view):
+        self.count += 1
+        return buy("once", stop="99.50", target="100.50") if self.count == 2 else None
+'''
+
+
+@pytest.mark.parametrize("exits_at", ["role", "venue"])
+@pytest.mark.parametrize(
+    ("gap", "sold"),
+    # Below the stop the price then rises through it, beyond the target it falls through it.
+    [((99.0, 101.0, 99.0, 101.0), "98.99"), ((101.0, 101.0, 99.8, 100.2), "100.99")],
+)
+def test_position_opened_beyond_its_own_level_is_left_where_it_was_opened(
+    gap: tuple[float, ...], sold: str, exits_at: str, tmp_path: Path
+) -> None:
+    """The market opens beyond the level between signal and fill: the first bid sells."""
+    (tmp_path / "once.py").write_text(ONCE, encoding="utf-8")
+    config = bar_profile(
+        "strategy.name=once",
+        f"strategy.folder={tmp_path}",
+        *("risk.stop_atr_mult=null", "risk.take_profit_atr_mult=null", "risk.hard_stop_bps=900"),
+        *(f"risk.exits_at={exits_at}", "backtest.spread_bps=0.01"),
+    )
+    calm = (100.0, 100.0, 100.0, 100.0)
+    bars = [candle(n, prices, 6e6) for n, prices in enumerate((calm, calm, gap, calm))]
+    source = BarSource(series(bars), config)
+
+    quick, result = run_backtest(source, config), run_backtest(AsEvents(source), config)
+
+    assert_same(quick, result)
+    fills = [(one["side"], one["price"]) for one in payloads(quick.of("fills"))]
+    assert [side for side, _ in fills] == ["BUY", "SELL"]
+    assert fills[1][1] == sold
 
 
 MOVES = '''"""Buys, and moves its stop, its target or its trail with each bar."""

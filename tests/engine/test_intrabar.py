@@ -54,6 +54,10 @@ class Holding:
         """Return False."""
         return False
 
+    def is_due(self, symbol: str, bid: int) -> bool:
+        """Return False, as what is held was not opened here."""
+        return False
+
     def on_entry_at_low(self) -> None:
         """Take nothing: no low opens what is held."""
 

@@ -57,6 +57,17 @@ def test_trail_of_the_least_distance_follows_by_one_step() -> None:
     assert left(one, "101", "100.98") == [("EXIT", "signal_stop")]
 
 
+def test_position_is_due_at_its_stop_and_its_target_and_between_them_is_not() -> None:
+    """Both sides of each level; without a position nothing is due."""
+    flat, one = desk(), bought(desk(), stop_price="99", target_price="101")
+    bids = ("98.99", "99", "99.01", "100.99", "101", "101.01")
+
+    due = [one.risk.watch.is_due(SYMBOL, int(float(bid) * UNIT)) for bid in bids]
+
+    assert due == [True, True, False, False, True, True]
+    assert not flat.risk.watch.is_due(SYMBOL, 98 * UNIT)
+
+
 def test_wish_without_a_limit_is_not_judged_by_one() -> None:
     """A check of a limit that nobody gave would mislead who reads it."""
     (allowed,) = [
