@@ -134,9 +134,11 @@ class Intrabar:
         length = bar.end_ts - bar.open_ts
         lag = max(1, min(self._model.latency_ms, length // LATENCY_SHARE))
         opened, closed = bar.open_ts + lag, bar.end_ts - 1 - lag
-        before, is_flat = self._touch(bar.open), not watch.is_held(self._symbol)
+        before, symbol = self._touch(bar.open), self._symbol
+        is_buying = watch.is_waiting(symbol) or watch.is_bidding(symbol)
+        is_buying = is_buying and not watch.is_due(symbol, before[0])
         yield from self._shown(before, opened, lag, watch)
-        if is_flat and watch.is_due(self._symbol, before[0]):
+        if is_buying and watch.is_due(symbol, before[0]):
             # Bought at an open beyond a level that the strategy wanted: the price does not have to
             # come back to that level.
             yield from self._shown(before, self._at + lag, lag, watch)

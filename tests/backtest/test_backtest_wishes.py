@@ -197,9 +197,11 @@ ONCE = '''"""Buys once, with a stop and a target of its own."""
 
 from minibot.strategies.protocol import Needs, Strategy, buy
 
+FIRST = 0
+
 
 class Once(Strategy):
-    """Buys behind the second bar."""
+    """Buys behind the second bar, and with FIRST = 1 behind the first one too."""
 
     def __init__(self, settings):
         self.count = 0
@@ -210,10 +212,13 @@ class Once(Strategy):
 
     def on_bar(self, bar, view):
         self.count += 1
+        if self.count == FIRST:
+            return buy("without levels")
         return buy("once", stop="99.50", target="100.50") if self.count == 2 else None
 '''
 
 
+@pytest.mark.parametrize("first", [0, 1])
 @pytest.mark.parametrize("exits_at", ["role", "venue"])
 @pytest.mark.parametrize(
     ("gap", "sold"),
@@ -221,15 +226,16 @@ class Once(Strategy):
     [((99.0, 101.0, 99.0, 101.0), "98.99"), ((101.0, 101.0, 99.8, 100.2), "100.99")],
 )
 def test_position_opened_beyond_its_own_level_is_left_where_it_was_opened(
-    gap: tuple[float, ...], sold: str, exits_at: str, tmp_path: Path
+    gap: tuple[float, ...], sold: str, exits_at: str, first: int, tmp_path: Path
 ) -> None:
-    """The market opens beyond the level between signal and fill: the first bid sells."""
-    (tmp_path / "once.py").write_text(ONCE, encoding="utf-8")
+    """The market opens beyond the level between signal and fill: the first bid sells all."""
+    text = ONCE.replace("FIRST = 0", f"FIRST = {first}")
+    (tmp_path / "once.py").write_text(text, encoding="utf-8")
     config = bar_profile(
         "strategy.name=once",
         f"strategy.folder={tmp_path}",
         *("risk.stop_atr_mult=null", "risk.take_profit_atr_mult=null", "risk.hard_stop_bps=900"),
-        *(f"risk.exits_at={exits_at}", "backtest.spread_bps=0.01"),
+        *(f"risk.exits_at={exits_at}", "backtest.spread_bps=0.01", "risk.order_notional=60"),
     )
     calm = (100.0, 100.0, 100.0, 100.0)
     bars = [candle(n, prices, 6e6) for n, prices in enumerate((calm, calm, gap, calm))]
@@ -239,8 +245,8 @@ def test_position_opened_beyond_its_own_level_is_left_where_it_was_opened(
 
     assert_same(quick, result)
     fills = [(one["side"], one["price"]) for one in payloads(quick.of("fills"))]
-    assert [side for side, _ in fills] == ["BUY", "SELL"]
-    assert fills[1][1] == sold
+    assert [side for side, _ in fills] == ["BUY"] * (1 + first) + ["SELL"]
+    assert fills[-1][1] == sold
 
 
 MOVES = '''"""Buys, and moves its stop, its target or its trail with each bar."""
