@@ -1,8 +1,8 @@
 """Bars of one symbol and interval in order: history, bars from trades, filled holes.
 
 Readers get each bar at most once and in order of time. While a hole waits for its klines, later
-bars wait for it. A hole that grows meanwhile is filled part by part. A part whose klines do not
-come in time is given up and counted.
+bars wait for it; one that may lack trades after all becomes a part of it. A hole that grows
+meanwhile is filled part by part. A part whose klines do not come in time is given up and counted.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ class BarLane:
         self._is_asked = False
         self._due_ms: int | None = None
         self._tries = 0
+        # Written bars that open before are whole, whatever trades turn out to be missing.
+        self._whole_to = 0
         # Average price computed from the bars of this lane, if there is one.
         self.average: AverageWindow | None = None
 
@@ -49,7 +51,7 @@ class BarLane:
         bars = [history_bar(self.symbol, self.interval, c) for c in candles if c.open_ts >= end]
         if bars:
             self.end_history(bars[-1].open_ts + self.builder.interval_ms)
-        return self._averaged(bars)
+        return self._written(bars)
 
     def end_history(self, ts: int) -> None:
         """Treat bars that open before `ts` as already written."""
@@ -76,7 +78,28 @@ class BarLane:
 
     def resume_broken(self, exchange_ts: int) -> list[Bar]:
         """Go on after a break: trades were missed before `exchange_ts`."""
+        self._replace_doubtful()
         return self._ordered(self.builder.resume_broken(exchange_ts))
+
+    @property
+    def doubtful(self) -> Hole | None:
+        """Return the written bars that lack trades if any were missed since the last one."""
+        open_ts = self.builder.open_ts
+        if open_ts is None or self.builder.has_trades or self._hole is not None:
+            return None
+        return Hole(self._whole_to, open_ts) if self._whole_to < open_ts else None
+
+    def _replace_doubtful(self) -> None:
+        """Leave to klines the waiting bars that the clock has closed since the last trade."""
+        end = start = self.builder.open_ts
+        has_trades = self.builder.has_trades
+        while start is not None and not has_trades and self._waiting:
+            if self._waiting[-1].open_ts != start - self.builder.interval_ms:
+                break
+            bar = self._waiting.pop()
+            start, has_trades = bar.open_ts, bool(bar.trades)
+        if start is not None and end is not None and start < end:
+            self._extend(Hole(start, end))
 
     def _join_history(self) -> None:
         """Make a hole of the bars between the last kline of the warm-up and the first trade."""
@@ -94,7 +117,7 @@ class BarLane:
         if hole is not None:
             self._extend(hole)
         if self._hole is None:
-            return self._averaged(bars) if bars else bars
+            return self._written(bars) if bars else bars
         self._waiting += bars
         return []
 
@@ -172,10 +195,16 @@ class BarLane:
             self._hole = Hole(max(whole.from_ts, end), whole.to_ts)
             ready = [bar for bar in self._waiting if bar.open_ts < end]
             self._waiting = [bar for bar in self._waiting if bar.open_ts >= end]
-        return self._averaged(sorted(history + ready, key=lambda bar: bar.open_ts))
+        bars = self._written(sorted(history + ready, key=lambda bar: bar.open_ts))
+        self._whole_to = max(self._whole_to, end)
+        return bars
 
-    def _averaged(self, bars: list[Bar]) -> list[Bar]:
-        """Return bars that are written now, in order, after passing them to the average."""
+    def _written(self, bars: list[Bar]) -> list[Bar]:
+        """Return bars that are written now, in order, after noting them and their average."""
+        for bar in reversed(bars):
+            if bar.is_history or bar.trades:
+                self._whole_to = bar.open_ts + self.builder.interval_ms * bar.is_history
+                break
         if self.average is not None:
             self.average.take(bars)
         return bars

@@ -5,8 +5,10 @@ interval, flat with volume 0 when nothing traded, as in the venue's klines. A ba
 trade of a later interval, or by the exchange's clock plus a grace period, for as long as the line
 brings anything; a trade that comes later is counted, not merged.
 
-A bar that lacks trades is never written: after a break in the stream, intervals that may be
-incomplete become a hole, which klines fill. Volumes are exact integers.
+A bar that is known to lack trades is never written: after a break in the stream, intervals that
+may be incomplete become a hole, which klines fill. A trade that a live connection drops is known
+only with the next one; a bar that the clock has closed, and that is written by then, stays as it
+is. Volumes are exact integers.
 """
 
 from __future__ import annotations
@@ -92,6 +94,11 @@ class BarBuilder:
         self.merge(trade)
         return closed
 
+    @property
+    def has_trades(self) -> bool:
+        """Return whether the open bar has a trade."""
+        return self._trades > 0
+
     def is_within(self, trade_ts: int) -> bool:
         """Return whether a trade of that time closes nothing and is not late."""
         open_ts = self.open_ts
@@ -173,7 +180,7 @@ class BarBuilder:
         self._clear()
 
     def _bar(self, open_ts: int, recv_mono_ns: int | None) -> Bar:
-        has_trades = self._trades > 0
+        has_trades = self.has_trades
         return Bar(
             symbol=self.symbol,
             interval=self.interval,

@@ -112,6 +112,9 @@ class SymbolFeed:
         self.seen_ms: dict[str, int] = {}
         self._gap_from: dict[str, int] = {}
         self._gap_why = ""
+        # Bars that were written after trade `_doubtful_after`, perhaps without those behind it.
+        self._doubtful_after: int | None = None
+        self._doubtful: list[str] = []
         self._refused_ms = 0
         self.connected_ms: int | None = None
         self._line: ShardHealth | None = None
@@ -352,8 +355,21 @@ class SymbolFeed:
         self.gaps += 1
         count = missing.to_id - missing.from_id + 1
         detail = f"{self.symbol}: trades missing from id {missing.from_id} on: {count}"
+        self._note_doubtful(missing.from_id - 1)
+        if self._doubtful:
+            detail += f"; bars written before, perhaps without them: {', '.join(self._doubtful)}"
         self._board.add(now_ms, SEQUENCE_GAP, detail)
         return self._broken(trade_ts, now_ms, "trades missing")
+
+    def _note_doubtful(self, last_id: int | None) -> None:
+        """Note the written bars that lack trades if the one after `last_id` is missing."""
+        if last_id != self._doubtful_after:
+            self._doubtful_after, self._doubtful = last_id, []
+        self._doubtful += [
+            f"{interval} {hole.from_ts} to {hole.to_ts}"
+            for interval, lane in self.lanes.items()
+            if (hole := lane.doubtful) is not None
+        ]
 
     def _suspend(self) -> None:
         """Close no bars by time: trades may be missing, which only the next ones can tell."""
@@ -466,6 +482,7 @@ class SymbolFeed:
         if quiet_ms is not None:
             # No trade came to show whether any is missing; klines will.
             if now_ms >= quiet_ms:
+                self._note_doubtful(self.order.last_id)
                 payloads += self._broken(
                     exchange_ts, now_ms, "no trade shows whether any is missing"
                 )

@@ -12,7 +12,8 @@ import orjson
 import pytest
 
 from minibot.events.model import Bar, Beat, Book, Event, MarketTick, Payload
-from minibot.exchanges.base import Diff, Quote, Snapshot, Trade
+from minibot.events.reasons import SEQUENCE_GAP
+from minibot.exchanges.base import Candle, Diff, Quote, Snapshot, Trade
 from minibot.exchanges.binance.book import BookKeeper
 from minibot.exchanges.binance.messages import parse_frame, parse_snapshot
 from minibot.exchanges.binance.venue import BINANCE
@@ -60,6 +61,18 @@ BOOK = Snapshot(10, [["99.00000000", "5.0"]], [["101.00000000", "5.0"]], True)
 def of(feed: Feed, *kinds: str) -> list[Any]:
     """Return the feed's ready payloads of the given types."""
     return [payload for payload, _ in feed.take() if payload.TYPE in kinds]
+
+
+def candle(open_ts: int) -> Candle:
+    """Return a kline of one second whose prices no trade here has."""
+    price = "77.0"
+    return Candle(open_ts, open_ts + 999, price, price, price, price, "5.0", "500.0", 3, "2.0")
+
+
+def told(feed: Feed) -> list[str]:
+    """Return what the operator reads about missing trades."""
+    notices = feed.board.take(T0 + 60_000)
+    return [notice.detail for notice in notices if notice.kind == SEQUENCE_GAP]
 
 
 # --- the tape -----------------------------------------------------------------------------------
@@ -557,6 +570,74 @@ def test_trade_that_waited_for_a_missing_one_closes_no_bar_during_an_outage() ->
     feed.holes_wanted(T0 + 5_600)
     (wanted,) = feed.holes_wanted(T0 + 5_600 + SETTLE_MS)
     assert (wanted.hole.from_ts, wanted.hole.to_ts) == (T0, T0 + 5_000)
+
+
+@pytest.mark.row("F112")
+def test_bar_that_waits_behind_a_hole_is_its_kline_once_a_trade_of_it_may_be_missing() -> None:
+    """A trade dropped on a live connection shows late: bars that are not written yet lack none."""
+    feed = broken(missed=1)
+    feed.on_frame(trade_frame(4, T0 + 6_100), T0 + 6_100, 0)
+    feed.on_frame(trade_frame(5, T0 + 7_100), T0 + 7_100, 0)  # Trade 6, still of its bar, is lost.
+    feed.advance(T0 + 9_600)
+    feed.on_frame(trade_frame(7, T0 + 9_700), T0 + 9_700, 0)
+    feed.advance(T0 + 10_500)
+
+    filled: list[int] = []
+    for now in (T0 + 10_500, T0 + 10_500 + SETTLE_MS):
+        for wanted in feed.holes_wanted(now):
+            filled += range(wanted.hole.from_ts, wanted.hole.to_ts, 1_000)
+            candles = [candle(ts) for ts in range(T0, T0 + 11_000, 1_000)]
+            feed.on_candles(wanted, candles, now)
+
+    bars = of(feed, "bar")
+    assert [bar.open_ts - T0 for bar in bars] == list(range(0, 10_000, 1_000))
+    assert [bar.open_ts - T0 for bar in bars if not bar.is_history] == [6_000]
+    assert "perhaps without" not in "".join(told(feed))
+
+
+@pytest.mark.row("F117")
+def test_missing_trades_name_the_bars_that_the_clock_had_closed_without_them() -> None:
+    """A written bar never changes, so the incident says which ones a dropped trade may concern."""
+    feed = new_feed()
+    for number, after_ms in ((1, 100), (2, 1_100)):
+        feed.on_frame(trade_frame(number, T0 + after_ms), T0 + after_ms, 0)
+    feed.advance(T0 + 4_000)
+    feed.on_frame(trade_frame(4, T0 + 4_100), T0 + 4_100, 0)
+    feed.on_frame(trade_frame(6, T0 + 4_200), T0 + 4_200, 0)
+    feed.advance(T0 + 4_500)
+
+    assert [bar.open_ts - T0 for bar in of(feed, "bar")] == [0, 1_000, 2_000]
+    first, second = told(feed)
+    assert first.endswith(f"perhaps without them: 1s {T0 + 1_000} to {T0 + 3_000}")
+    assert "perhaps without" not in second  # Trade 4 came before, and its bar is still open.
+
+
+@pytest.mark.row("F112", "F117")
+def test_bars_written_before_a_loss_are_named_by_the_first_trade_that_shows_one_missing() -> None:
+    """A symbol that stays quiet after a loss gets klines first, and names all its bars later."""
+    feed = new_feed(tick_stale_ms=2_000)
+    feed.on_frame(trade_frame(1, T0 + 100), T0 + 100, 0)
+    feed.advance(T0 + 2_500)
+    feed.on_disconnected(T0 + 2_600, "lost")
+    feed.on_connected(T0 + 3_000)
+    feed.advance(T0 + 5_000)
+    for now in (T0 + 5_000, T0 + 5_000 + SETTLE_MS):
+        for wanted in feed.holes_wanted(now):
+            feed.on_candles(wanted, [candle(T0 + second * 1_000) for second in range(5)], now)
+    feed.advance(T0 + 7_500)
+    feed.on_frame(trade_frame(3, T0 + 7_600), T0 + 7_600, 0)
+    feed.advance(T0 + 7_900)
+
+    bars = of(feed, "bar")
+    assert [(bar.open_ts - T0, bar.is_history) for bar in bars] == [
+        (0, False),
+        (1_000, False),
+        (2_000, True),
+        (3_000, True),
+        (4_000, True),
+    ]
+    (detail,) = told(feed)
+    assert detail.endswith(f"perhaps without them: 1s {T0} to {T0 + 2_000}")
 
 
 @pytest.mark.row("F117")
