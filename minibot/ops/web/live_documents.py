@@ -162,6 +162,8 @@ def open_trades(
 ) -> list[JsonObject]:
     """Return the open positions as freqtrade's `status` lists open trades.
 
+    Rate and profit of a carried position are null before its first price, as at freqtrade.
+
     Args:
         status: The newest status.
         trades: The round trips so far in the order of their first fills, which is their number.
@@ -179,7 +181,8 @@ def open_trades(
             continue
         number, opened_ts = opened.get(symbol, (0, each["opened_ts"]))
         cost = Decimal(each["qty"]) * Decimal(each["entry"])
-        gain = Decimal(each["unrealised"] or 0)
+        rate = each["mark"] or each["price"]
+        gain = None if rate is None else Decimal(each["unrealised"] or 0)
         stop = exits.get(symbol, {}).get("stop")
         found.append(
             {
@@ -188,12 +191,12 @@ def open_trades(
                 "is_open": True,
                 "amount": float(each["qty"]),
                 "open_rate": float(each["entry"]),
-                "current_rate": float(each["mark"] or each["price"] or 0),
+                "current_rate": None if rate is None else float(rate),
                 "open_timestamp": opened_ts,
                 "stake_amount": float(cost),
                 "stop_loss_abs": None if stop is None else float(stop),
-                "profit_abs": float(gain),
-                "profit_ratio": float(gain / cost) if cost else 0.0,
+                "profit_abs": None if gain is None else float(gain),
+                "profit_ratio": None if gain is None else float(gain / cost) if cost else 0.0,
             }
         )
     return found

@@ -125,6 +125,18 @@ def test_open_position_is_listed_as_an_open_trade_with_its_stop(
         assert client.count() == {"current": 1, "max": client.count()["max"], "total_stake": 50.0}
 
 
+def test_carried_position_has_neither_rate_nor_profit_before_its_first_price(
+    short_run: ShortRun, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """An unknown price is null, as freqtrade answers it, and never a price of 0."""
+    with served(short_run, tmp_path_factory.mktemp("carried")) as page:
+        held(page, price=None, mark=None, unrealised="0.00000000")
+        (trade,) = FtRestClient(f"http://{page.host}", "freqtrader", page.token).status()
+
+    assert (trade["amount"], trade["open_rate"], trade["stake_amount"]) == (0.5, 100.0, 50.0)
+    assert [trade[key] for key in ("current_rate", "profit_abs", "profit_ratio")] == [None] * 3
+
+
 def test_whitelist_has_the_symbols_of_the_universe_now(
     short_run: ShortRun, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -145,11 +157,12 @@ def test_whitelist_has_the_symbols_of_the_universe_now(
     assert of_profile["whitelist"] == ["BTCUSDT"]
 
 
-def held(page: Served) -> None:
+def held(page: Served, **changes: str | None) -> None:
     """Show a status with one position."""
     status = page.status()
     symbol = status["market"]["symbols"]["BTCUSDT"]
     symbol |= {"qty": "0.5", "entry": "100", "mark": "99.5", "unrealised": "-0.25", "opened_ts": 1}
+    symbol |= changes
     status["roles"]["risk_role"]["heartbeat"]["facts"]["exits"] = {
         "BTCUSDT": {"stop": "99", "target": "103", "until_ts": None}
     }
