@@ -70,7 +70,7 @@ def candle(open_ts: int) -> Candle:
 
 
 def told(feed: Feed) -> list[str]:
-    """Return what the operator reads about missing trades."""
+    """Return the details of the notices of missing trades."""
     notices = feed.board.take(T0 + 60_000)
     return [notice.detail for notice in notices if notice.kind == SEQUENCE_GAP]
 

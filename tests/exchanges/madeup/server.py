@@ -43,6 +43,7 @@ class Market:
         self.trades: deque[tuple[int, int, int, bool]] = deque(maxlen=100_000)
         self.bids: dict[str, str] = {}
         self.asks: dict[str, str] = {}
+        self.set_last: dict[str, list[str]] = {"bids": [], "asks": []}
         for second in range(PAST_S):
             for part in (100, 600):
                 self.trade(now_ms - (PAST_S - second) * 1000 + part)
@@ -64,8 +65,10 @@ class Market:
             before: dict[str, str] = getattr(self, side)
             prices = [text(self.ticks + sign * (level + 1)) for level in range(LEVELS)]
             after = {price: before.get(price, self.qty()) for price in prices}
-            # A level behind the touch, so that a missed update shows in the next checksum.
-            after[prices[0]], after[self.random.choice(prices[1:9])] = self.qty(), self.qty()
+            # A missed update shows in the next checksum: nothing it set is soon set again.
+            behind = [price for price in prices[1:9] if price not in self.set_last[side]]
+            self.set_last[side] = [prices[0], self.random.choice(behind)]
+            after |= {price: self.qty() for price in self.set_last[side]}
             gone = [[price, "0"] for price in before if price not in after]
             changed.append(
                 gone + [[price, qty] for price, qty in after.items() if before.get(price) != qty]
