@@ -78,12 +78,21 @@ def test_depth_of_an_odd_mid_is_exact() -> None:
 
 def test_book_that_was_cut_before_two_percent_says_so_for_each_side() -> None:
     """A side of a cut snapshot is whole where its last level lies at the bound or beyond it."""
-    short = depth_of(binance(BIDS[:1], ASKS[:2], is_whole=False))
-    bound = depth_of(binance(BIDS[:2], ASKS[:1], is_whole=False))
+    short = depth_of(binance([BIDS[0], ["98.5", "1"]], ASKS[:2], is_whole=False))
+    bound = depth_of(binance(BIDS[:2], [ASKS[0], ["101.5", "1"]], is_whole=False))
 
     assert (short["is_bid_whole"], short["is_ask_whole"]) == (False, True)
     assert (bound["is_bid_whole"], bound["is_ask_whole"]) == (True, False)
-    assert (short["bid_depth"], short["ask_depth"]) == ("198.00000000", "126.50000000")
+    assert (short["bid_depth"], short["ask_depth"]) == ("296.50000000", "126.50000000")
+
+
+def test_side_with_fewer_levels_than_the_other_was_not_cut() -> None:
+    """A snapshot cuts both sides at one number of levels: a side below it is all there is."""
+    bids = depth_of(binance(BIDS[:1], [ASKS[0], ["101.5", "1"]], is_whole=False))
+    asks = depth_of(binance([BIDS[0], ["98.5", "1"]], ASKS[:1], is_whole=False))
+
+    assert (bids["is_bid_whole"], bids["is_ask_whole"]) == (True, False)
+    assert (asks["is_bid_whole"], asks["is_ask_whole"]) == (False, True)
 
 
 def test_side_that_fills_the_subscribed_depth_reaches_to_its_last_level() -> None:

@@ -10,7 +10,7 @@ comes back with the next recorded snapshot.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import Any
 
 import orjson
 
@@ -18,7 +18,7 @@ from minibot.engine.market_source import NOBODY, REAL_TIME, Root, Watch
 from minibot.events.intervals import longest_first, warmup_of
 from minibot.events.model import Instrument
 from minibot.events.unit_sizes import NS_PER_MS, SECOND_MS
-from minibot.exchanges.base import Candle, FrameInvalid
+from minibot.exchanges.base import Candle, FrameInvalid, Snapshot
 from minibot.exchanges.tapes.decimals import product_text, to_text
 from minibot.exchanges.tapes.frames import SNAPSHOT, Frame, Source
 from minibot.exchanges.tapes.kline_bars import Bar, divides, gather
@@ -31,8 +31,6 @@ from minibot.runtime.configuration.config import Config
 from minibot.simulator.server.wire import combined
 from minibot.simulator.venue.instruments import symbol_infos
 
-# More levels than any recorded snapshot has.
-SNAPSHOT_LEVELS_MAX: Final = 5000
 History = Mapping[str, tuple[str, list[Bar]]]
 
 
@@ -73,9 +71,8 @@ class FrameSource:
         self._take_history(feed)
         feed.on_connected(origin_ms)
         for symbol in feed.snapshots_wanted(origin_ms):
-            if symbol in facts.opening_books and dialect.parse_snapshot is not None:
-                snapshot = dialect.parse_snapshot(facts.opening_books[symbol], SNAPSHOT_LEVELS_MAX)
-                feed.on_snapshot(symbol, snapshot, origin_ms)
+            if symbol in facts.opening_books:
+                feed.on_snapshot(symbol, _snapshot(facts.opening_books[symbol]), origin_ms)
         yield from _taken(feed)
         for frame in self.source.frames():
             text = frame.text or combined(frame.stream, frame.data)
@@ -116,14 +113,27 @@ class FrameSource:
 
 def _take_snapshot(feed: Feed, frame: Frame, now_ms: int) -> None:
     """Take a recorded snapshot where a night would request one: it has no valid book."""
-    followed, parse = feed.symbols.get(frame.symbol), SIMULATED.dialect.parse_snapshot
-    if followed is None or followed.depth.is_valid or parse is None:
+    followed = feed.symbols.get(frame.symbol)
+    if followed is None or followed.depth.is_valid:
         return
     try:
-        snapshot = parse(orjson.loads(frame.data), SNAPSHOT_LEVELS_MAX)
+        snapshot = _snapshot(orjson.loads(frame.data))
     except ValueError:
         return  # No usable snapshot.
     feed.on_snapshot(frame.symbol, snapshot, now_ms)
+
+
+def _snapshot(body: Any) -> Snapshot:
+    """Return a recorded snapshot, which was cut where it has as many levels as a request gives.
+
+    Raises:
+        FrameInvalid: It is no snapshot.
+    """
+    parse, tiers = SIMULATED.dialect.parse_snapshot, SIMULATED.limits.snapshot_levels
+    assert parse is not None
+    snapshot = parse(body, max(tiers))
+    levels = max(len(snapshot.bids), len(snapshot.asks))
+    return snapshot._replace(is_whole=levels not in tiers)
 
 
 def _candle(bar: Bar) -> Candle:

@@ -156,10 +156,13 @@ class LocalBook:
         self.bids = BookSide(is_bid=True)
         self.asks = BookSide(is_bid=False)
         self._set(snapshot.bids, snapshot.asks)
-        # Beyond the last level of a cut snapshot, levels are unknown until they change.
-        is_whole = snapshot.is_whole
-        self._bid_edge = 0 if is_whole or not self.bids.levels else min(self.bids.levels)
-        self._ask_edge = _NO_EDGE if is_whole or not self.asks.levels else max(self.asks.levels)
+        # Beyond the last level of a cut side, levels are unknown until they change. A snapshot cuts
+        # both sides at one number, so that the side with fewer levels was not cut.
+        counts = (len(snapshot.bids), len(snapshot.asks))
+        cut = 0 if snapshot.is_whole else max(counts)
+        is_bid_cut, is_ask_cut = (bool(count) and count == cut for count in counts)
+        self._bid_edge = min(self.bids.levels, default=0) if is_bid_cut else 0
+        self._ask_edge = max(self.asks.levels, default=_NO_EDGE) if is_ask_cut else _NO_EDGE
 
     def _set(self, bids: Rows, asks: Rows) -> None:
         try:
