@@ -79,6 +79,8 @@ def scan_sources(
 def scan_run(recorded: Recorded, settings: ScannerSettings, interval: str | None) -> MarketScan:
     """Return the scan as of the last bar that a run, also one still going, has written.
 
+    Universe and values count as they were by then; without a universe by then, the first counts.
+
     Raises:
         ConfigError: The run makes no bars of the interval.
         Refusal: It has not written any bar yet.
@@ -131,20 +133,42 @@ def recommendation_text(recommendation: Recommendation) -> str:
 
 
 def _take(scanner: Scanner, payloads: Iterable[Payload], *, ranks_watched: bool = False) -> int:
-    """Feed a scanner; return the end of the last bar, Unix ms, or 0 without a bar."""
-    last_ts = 0
+    """Feed a scanner; return the end of the last bar, Unix ms, or 0 without a bar.
+
+    Other payloads behind that bar are later than the scan, and left out; only where there is no
+    universe before, the first one counts all the same.
+    """
+    last_ts, has_universe = 0, False
+    later: list[Payload] = []
     for payload in payloads:
         if isinstance(payload, Bar):
+            for other in later:
+                _take_other(scanner, other, ranks_watched=ranks_watched)
+            has_universe |= any(isinstance(other, Universe) for other in later)
+            later.clear()
             bar = ClosedBar.of_event(payload)
             bar.is_live = False  # A live bar costs figures at once; only the scan needs them.
             scanner.take_bar(payload.symbol, bar)
             last_ts = max(last_ts, payload.close_ts + 1)
-        elif isinstance(payload, FeedValue):
-            scanner.take_value(payload.feed, float(payload.value), payload.value_ts)
-        elif isinstance(payload, Universe):
-            watched = payload.watched if ranks_watched else ()
-            scanner.watch((*payload.traded, *watched))
+        elif isinstance(payload, FeedValue | Universe):
+            later.append(payload)
+    first = (
+        None
+        if has_universe
+        else next((other for other in later if isinstance(other, Universe)), None)
+    )
+    if first is not None:
+        _take_other(scanner, first, ranks_watched=ranks_watched)
     return last_ts
+
+
+def _take_other(scanner: Scanner, payload: Payload, *, ranks_watched: bool) -> None:
+    """Feed a scanner a value or a universe."""
+    if isinstance(payload, FeedValue):
+        scanner.take_value(payload.feed, float(payload.value), payload.value_ts)
+    elif isinstance(payload, Universe):
+        watched = payload.watched if ranks_watched else ()
+        scanner.watch((*payload.traded, *watched))
 
 
 def _take_feeds(scanner: Scanner, config: Config, last_ts: int) -> None:

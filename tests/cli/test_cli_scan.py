@@ -7,18 +7,22 @@ import json
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
-from minibot.backtest.market_scan import recommendation_text
+from minibot.backtest.market_scan import recommendation_text, scan_run
 from minibot.cli.scan import OPPORTUNITIES_FILE, SCAN_FILE
 from minibot.cli.support.venue_bars import venue_bars
-from minibot.events.model import Recommendation
+from minibot.engine.recorded_run import Recorded
+from minibot.events.model import Bar, Payload, Recommendation, Universe
 from minibot.exchanges.base import Candle
 from minibot.runtime.configuration.config import config_with, load_config
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import PROJECT
 from minibot.strategies.scanner.factors import BARS_MIN
+from minibot.strategies.scanner.settings import ScannerSettings
 from tests.backtest.markets import MINUTE_MS, START_MS, walk, write_klines
 from tests.replay.damaged import copy_of, manifest_says
 from tests.runs import Completed, ShortRun, verb
@@ -217,6 +221,50 @@ def test_scan_of_a_run_is_by_the_scanner_of_the_run(
         for each in (done, other, named)
     ]
     assert found == ["7", "8", "9"]
+
+
+class Journal:
+    """A run still going, as a scan reads it: the payloads of its market events, in order."""
+
+    def __init__(self, payloads: list[Payload]) -> None:
+        settings = {"market": {"bar_intervals": ["1m"]}}
+        self.manifest = SimpleNamespace(config=settings, symbols=("AAAUSDT",), run_id="going")
+        self._payloads = payloads
+
+    def lines(self, _: str) -> Any:
+        """Return the source of the lines."""
+        lines = (SimpleNamespace(json=b'"%s"' % p.TYPE.encode(), p=p) for p in self._payloads)
+        return SimpleNamespace(next=lambda: next(lines, None))
+
+    def decode(self, _: str, line: Any) -> Any:
+        """Return the event of a line."""
+        return SimpleNamespace(payload=line.p)
+
+    def events(self, _: str) -> Iterator[tuple[int, Any]]:
+        """Yield no event of another queue."""
+        return iter(())
+
+
+def universe(*traded: str) -> Universe:
+    """Return a universe of some symbols."""
+    return Universe("dynamic", "USDT", traded, (), (), (), {}, {}, 1)
+
+
+@pytest.mark.parametrize("has_more", [False, True])
+def test_scan_of_a_run_ranks_the_universe_of_its_last_bar(*, has_more: bool) -> None:
+    """A change after its moment is of the next scan; the first universe counts anyway."""
+    bars = [
+        Bar(symbol, "1m", at, at + MINUTE_MS - 1, "1", "1", "1", "1", "1", False)
+        for at in (START_MS, START_MS + MINUTE_MS)
+        for symbol in ("AAAUSDT", "BBBUSDT")
+    ]
+    changes = [universe("AAAUSDT", "BBBUSDT"), universe("BBBUSDT")]
+    payloads: list[Payload] = [*bars[:2], *changes, *bars[2:]] if has_more else [*bars, *changes]
+
+    found = scan_run(cast(Recorded, Journal(payloads)), ScannerSettings(interval="1m"), None)
+
+    names = [row.symbol for row in found.scan.rows]
+    assert sorted(names) == (["BBBUSDT"] if has_more else ["AAAUSDT", "BBBUSDT"])
 
 
 def test_recommendation_of_a_model_is_its_likeliest_side_and_of_none_a_dash() -> None:
