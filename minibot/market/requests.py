@@ -186,7 +186,12 @@ class Requests:
         ]
 
         def call(rest: Rest) -> list[Instrument]:
-            return [instrument for part in parts for instrument in rest.instruments(part)]
+            found: list[Instrument] = []
+            for number, part in enumerate(parts):
+                if number:
+                    self.courier.await_silence()
+                found += rest.instruments(part)
+            return found
 
         path, weight = self.limits.instruments
         return Job(path, weight * len(parts), call, done)
@@ -210,6 +215,8 @@ class Requests:
             found: list[Candle] = []
             until, limit = end, min(bars, most)
             while limit > 0:
+                if found:
+                    self.courier.await_silence()
                 part = rest.candles(symbol, interval, start=None, end=until, limit=limit)
                 found = part + found
                 if len(part) < limit:
@@ -236,6 +243,8 @@ class Requests:
             for start in starts:
                 end = min(start + most * length, hole.to_ts)
                 limit = (end - start) // length
+                if start > hole.from_ts:
+                    self.courier.await_silence()
                 found += rest.candles(
                     wanted.symbol, wanted.interval, start=start, end=end - 1, limit=limit
                 )

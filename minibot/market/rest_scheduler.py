@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
-from minibot.exchanges.base import BANNED, RATE_LIMITED, REFUSED, Rest, RestError
+from minibot.exchanges.base import BANNED, RATE_LIMITED, REFUSED, UNREACHABLE, Rest, RestError
 from minibot.exchanges.weight_budget import WeightBudget
 from minibot.kernel.threads import DaemonThread
 from minibot.market.backoff import Backoff
@@ -152,6 +152,18 @@ class RestScheduler:
         """Return why a job may not be sent now, by the budget; empty if it may."""
         with self._changed:
             return self.budget.lack(self._pace.now_ms(), job.weight, _share_percent(job.rank))
+
+    def await_silence(self) -> None:
+        """Wait for the end of a silence: in a job of several requests, before each further one.
+
+        Raises:
+            RestError: The role ends before.
+        """
+        with self._changed:
+            while (wait_ms := self.budget.silent_until_ms - self._pace.now_ms()) > 0:
+                if self._is_ended:
+                    raise RestError(UNREACHABLE, "the role ends while the exchange wants silence")
+                self._changed.wait(min(self._pace.machine_s(wait_ms), LOOK_AGAIN_S))
 
     def close(self, timeout_s: float) -> None:
         """End the requests in flight, drop what waits, and wait for the threads."""

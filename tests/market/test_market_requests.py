@@ -42,6 +42,9 @@ class Tray:
     def send(self, job: Job) -> None:
         self.jobs.append(job)
 
+    def await_silence(self) -> None:
+        """Wait for nothing: no answer of these tests asks for silence."""
+
 
 def requests_of(tray: Tray, **options: Any) -> Requests:
     """Return requests for a hundred symbols that write twenty levels a side."""

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 
 from minibot.exchanges.base import BANNED, RATE_LIMITED, REFUSED, SERVER, Rest, RestError, RestReply
-from minibot.exchanges.binance.limits import PING
+from minibot.exchanges.binance.limits import LIMITS, PING
+from minibot.exchanges.binance.venue import BINANCE
 from minibot.exchanges.weight_budget import WeightBudget
+from minibot.market.address import Address, NoMemory
 from minibot.market.backoff import Backoff
 from minibot.market.breaker import OUTCOME_MS, Breaker
 from minibot.market.elapsed_clock import ElapsedClock
+from minibot.market.feed import Feed
+from minibot.market.feed_health import FeedHealth
+from minibot.market.requests import Requests
 from minibot.market.rest_scheduler import (
     DEPTH,
     DEPTH_SHARE_PERCENT,
@@ -27,6 +33,9 @@ from minibot.market.rest_scheduler import (
     RestScheduler,
 )
 from minibot.market.shard_health import CLOSED, FAILURES_TO_OPEN, HALF_OPEN, OPEN
+from minibot.market.skew import ClockSkew
+from minibot.market.symbol import FeedConfig
+from tests.market.market_desk import link_limits
 from tests.waiting import wait_until
 
 
@@ -220,6 +229,49 @@ def test_silence_holds_for_every_thread_to_the_millisecond(kind: str) -> None:
 
     assert office.answers[0].silent_until_ms == 30_000
     assert {ms for name, ms in office.asked if name != "a"} == {30_000}
+
+
+@pytest.mark.row("S-46", "F105")
+def test_silence_holds_between_the_requests_of_one_job_too() -> None:
+    """A job of several requests makes the next one only after the silence of another's answer."""
+    office, silent = Office(threads=2), threading.Event()
+    office.errors["b"] = error(RATE_LIMITED, retry_after_ms=30_000)
+    requests = Requests(
+        office.courier,
+        replace(LIMITS, instruments_max=1),
+        Feed(FeedConfig(("A", "B"), ("1m",), 0), 0, BINANCE.dialect),
+        FeedHealth(link_limits(), 0),
+        Address(NoMemory(), 0, BINANCE.streams.limits),
+        office.clock,
+        ElapsedClock(office.clock, lambda: 0),
+        ClockSkew(5_000),
+        lambda answer: None,
+    )
+
+    class OneByOne:
+        def instruments(self, symbols: Sequence[str]) -> list[str]:
+            with office.lock:
+                office.asked.append((symbols[0], office.clock.ms))
+            silent.wait(10)
+            return [*symbols]
+
+    job = requests.instruments(lambda answer: None)
+    with office:
+        office.courier.send(replace(job, call=lambda _: job.call(cast(Rest, OneByOne()))))
+        office.wait(lambda: office.names() == ["A"], "the first request")
+        office.gate.set()
+        office.send("b", NEEDED)
+        office.wait(lambda: office.budget.silent_until_ms == 30_000, "the silence")
+        silent.set()
+        office.clock.ms = 29_999
+        office.send("ping", MEASUREMENT)
+        office.wait(lambda: any(a.is_skipped for a in office.answers), "the skipped ping")
+        assert office.names() == ["A", "b"]
+        office.clock.ms = 30_000
+        office.wait(lambda: len(office.answers) == 3, "the rest of the job")
+
+    assert office.asked[-1] == ("B", 30_000)
+    assert office.answers[-1].value == ["A", "B"]
 
 
 @pytest.mark.row("F106")
