@@ -108,10 +108,15 @@ class Ignored(NamedTuple):
     detail: str
 
 
+Edges = tuple[int | None, int | None]
+"""Last bid and last ask up to which every level is known, in hundred-millionths; None for all."""
+
+
 class Snapshot(NamedTuple):
     """A book as of `last_update_id`, best levels first; `is_whole` if no level was cut off.
 
     The id is 0 at a venue that does not number its updates; such a venue may send a checksum.
+    `edges` are given where the number of levels does not tell how far they are known.
     """
 
     last_update_id: int
@@ -119,6 +124,7 @@ class Snapshot(NamedTuple):
     asks: Rows
     is_whole: bool
     checksum: int | None = None
+    edges: Edges | None = None
 
 
 class StreamedSnapshot(NamedTuple):

@@ -91,17 +91,24 @@ def test_book_lost_with_a_recorders_connection_comes_back_with_its_snapshot(
     assert books[-1][1] > 501
 
 
-@pytest.mark.parametrize(("levels", "is_whole"), [(99, True), (100, False)])
+@pytest.mark.parametrize(
+    ("levels", "early", "is_whole"),
+    [
+        (99, [], True),
+        (100, [], False),
+        # A level that crosses an update from before the snapshot is left out; all others stand.
+        (100, [["100.01500000", "1"]], False),
+    ],
+)
 def test_recorded_book_of_as_many_levels_as_a_request_gives_was_cut(
-    tmp_path: Path, levels: int, is_whole: bool
+    tmp_path: Path, levels: int, early: list[list[str]], *, is_whole: bool
 ) -> None:
     """Depth of a tape is a lower bound where its recorder asked for no more levels."""
     bids, asks = (
         [[f"{100 + sign * n / 100:.8f}", "1"] for n in range(1, levels + 1)] for sign in (-1, 1)
     )
     body = {"lastUpdateId": 101, "bids": bids, "asks": asks}
-    lines = [(1, body) if "lastUpdateId" in message else (at, message) for at, message in market(3)]
-    path = write_tape(tmp_path / "cut.gz", lines)
+    path = write_tape(tmp_path / "cut.gz", [diff(0, 101, 101, early), (1, body), *market(3)[2:]])
 
     config = load_config(PROFILE, ["market.book_depth=true"])
     roots = open_market([f"tape:{path}"], config).roots()

@@ -123,7 +123,6 @@ APART = {
     "RETRY_MS": "after how long something is tried again, chosen for each",
     "SHOWN": "how many of a list are shown",
     "SNAPSHOT": "a frame of the simulator and a kind of line of a tape",
-    "SNAPSHOT_LEVELS": "how deep a book is asked for, chosen for each use",
     "STOP": "a risk action and a column of the catalogue of faults",
     "SUMS_FILE": "files of two formats",
     "SHOWN_MAX": "how many of a list are told",

@@ -10,7 +10,6 @@ comes back with the next recorded snapshot.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import orjson
 
@@ -20,7 +19,7 @@ from minibot.events.model import Instrument
 from minibot.events.unit_sizes import NS_PER_MS, SECOND_MS
 from minibot.exchanges.base import Candle, FrameInvalid, Snapshot
 from minibot.exchanges.tapes.decimals import product_text, to_text
-from minibot.exchanges.tapes.frames import SNAPSHOT, Frame, Source
+from minibot.exchanges.tapes.frames import SNAPSHOT, Frame, Source, recorded_snapshot
 from minibot.exchanges.tapes.kline_bars import Bar, divides, gather
 from minibot.exchanges.venues import SIMULATED
 from minibot.kernel.errors import Refusal
@@ -60,7 +59,7 @@ class FrameSource:
         """Yield the feed's events: rules, history and opening books, then those of each frame.
 
         Raises:
-            Refusal: The rules of a symbol are incomplete.
+            Refusal: The rules of a symbol are incomplete, or its first book is none.
         """
         facts, origin_ms = self.source.facts, self.origin_ms
         config = feed_config(self._config, self.symbols, origin_ms, REAL_TIME)
@@ -72,7 +71,7 @@ class FrameSource:
         feed.on_connected(origin_ms)
         for symbol in feed.snapshots_wanted(origin_ms):
             if symbol in facts.opening_books:
-                feed.on_snapshot(symbol, _snapshot(facts.opening_books[symbol]), origin_ms)
+                feed.on_snapshot(symbol, self._opening_book(symbol), origin_ms)
         yield from _taken(feed)
         for frame in self.source.frames():
             text = frame.text or combined(frame.stream, frame.data)
@@ -84,6 +83,12 @@ class FrameSource:
         if facts.end_ms is not None:
             feed.advance(facts.end_ms)
             yield from _taken(feed)
+
+    def _opening_book(self, symbol: str) -> Snapshot:
+        try:
+            return recorded_snapshot(self.source.facts.opening_books[symbol])
+        except FrameInvalid as error:
+            raise Refusal(f"{self.name}: {symbol}: {error}.", "Name another source.") from error
 
     def _rules(self) -> list[Instrument]:
         facts = self.source.facts
@@ -117,23 +122,10 @@ def _take_snapshot(feed: Feed, frame: Frame, now_ms: int) -> None:
     if followed is None or followed.depth.is_valid:
         return
     try:
-        snapshot = _snapshot(orjson.loads(frame.data))
+        snapshot = recorded_snapshot(orjson.loads(frame.data))
     except ValueError:
         return  # No usable snapshot.
     feed.on_snapshot(frame.symbol, snapshot, now_ms)
-
-
-def _snapshot(body: Any) -> Snapshot:
-    """Return a recorded snapshot, which was cut where it has as many levels as a request gives.
-
-    Raises:
-        FrameInvalid: It is no snapshot.
-    """
-    parse, tiers = SIMULATED.dialect.parse_snapshot, SIMULATED.limits.snapshot_levels
-    assert parse is not None
-    snapshot = parse(body, max(tiers))
-    levels = max(len(snapshot.bids), len(snapshot.asks))
-    return snapshot._replace(is_whole=levels not in tiers)
 
 
 def _candle(bar: Bar) -> Candle:

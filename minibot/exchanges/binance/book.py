@@ -22,6 +22,7 @@ from minibot.exchanges.base import (
     SYNCED,
     TOO_OLD,
     Diff,
+    Edges,
     FrameInvalid,
     Level,
     Rows,
@@ -156,13 +157,26 @@ class LocalBook:
         self.bids = BookSide(is_bid=True)
         self.asks = BookSide(is_bid=False)
         self._set(snapshot.bids, snapshot.asks)
-        # Beyond the last level of a cut side, levels are unknown until they change. A snapshot cuts
-        # both sides at one number, so that the side with fewer levels was not cut.
+        bid_edge, ask_edge = self._known(snapshot) if snapshot.edges is None else snapshot.edges
+        self._bid_edge = 0 if bid_edge is None else bid_edge
+        self._ask_edge = _NO_EDGE if ask_edge is None else ask_edge
+
+    def _known(self, snapshot: Snapshot) -> Edges:
+        """Return the edges of an answer: beyond them, levels are unknown until they change.
+
+        It cuts both sides at one number, so that the side with fewer levels was not cut.
+        """
         counts = (len(snapshot.bids), len(snapshot.asks))
         cut = 0 if snapshot.is_whole else max(counts)
-        is_bid_cut, is_ask_cut = (bool(count) and count == cut for count in counts)
-        self._bid_edge = min(self.bids.levels, default=0) if is_bid_cut else 0
-        self._ask_edge = max(self.asks.levels, default=_NO_EDGE) if is_ask_cut else _NO_EDGE
+        return (
+            min(self.bids.levels, default=None) if counts[0] == cut else None,
+            max(self.asks.levels, default=None) if counts[1] == cut else None,
+        )
+
+    @property
+    def edges(self) -> Edges:
+        """Return how far each side is known, as in a snapshot."""
+        return self._bid_edge or None, None if self._ask_edge == _NO_EDGE else self._ask_edge
 
     def _set(self, bids: Rows, asks: Rows) -> None:
         try:

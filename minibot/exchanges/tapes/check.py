@@ -25,7 +25,7 @@ from minibot.exchanges.base import (
 )
 from minibot.exchanges.base import GAP as BOOK_GAP
 from minibot.exchanges.binance import book as binance_book
-from minibot.exchanges.binance.messages import parse_frame, parse_snapshot
+from minibot.exchanges.binance.messages import parse_frame
 from minibot.exchanges.kraken.book import DEPTHS, KrakenKeeper
 from minibot.exchanges.kraken.messages import parse_frame as parse_kraken
 from minibot.exchanges.tapes.findings import (
@@ -41,6 +41,7 @@ from minibot.exchanges.tapes.findings import (
     Findings,
     TapeFinding,
 )
+from minibot.exchanges.tapes.frames import recorded_snapshot
 from minibot.exchanges.tapes.lines import (
     KRAKEN,
     MARK,
@@ -54,7 +55,6 @@ from minibot.exchanges.tapes.survey import Survey
 from minibot.exchanges.top_check import MISMATCHES_MAX, TopCheck
 from minibot.kernel.errors import Refusal
 
-SNAPSHOT_LEVELS: Final = 1000
 BOOK_DEPTHS: Final = DEPTHS
 """Depths that a book of Kraken may have."""
 
@@ -219,7 +219,7 @@ class Check:
         if not check.keeper.wants_snapshot:
             return  # The book is valid already; replacing it could hide a loss.
         try:
-            outcome = check.keeper.on_snapshot(parse_snapshot(body, SNAPSHOT_LEVELS))
+            outcome = check.keeper.on_snapshot(recorded_snapshot(body))
         except FrameInvalid as error:
             self._found(BOOK, symbol, f"snapshot: {error}")
             return

@@ -75,7 +75,7 @@ class Cut:
             book = state.keeper.book
             if isinstance(book, LocalBook):
                 bids, asks = book.bids.top(LEVELS_ALL), book.asks.top(LEVELS_ALL)
-                yield Line(0, at_ns, snapshot_line(book.book_id, bids, asks, symbol))
+                yield Line(0, at_ns, snapshot_line(book.book_id, bids, asks, symbol, book.edges))
             elif isinstance(book, KrakenBook):
                 yield Line(0, at_ns, kraken_snapshot(symbol, book))
             elif state.diffs:

@@ -10,13 +10,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
+from minibot.exchanges.base import FrameInvalid, Snapshot
+from minibot.exchanges.binance.limits import LIMITS
+from minibot.exchanges.binance.messages import parse_snapshot
 from minibot.exchanges.tapes.kline_bars import Bar
+from minibot.exchanges.units import positive
 
 TRADE: Final = "trade"
 AGG_TRADE: Final = "aggTrade"
 BOOK_TICKER: Final = "bookTicker"
 DEPTH: Final = "depth"
 SNAPSHOT: Final = "snapshot"  # The body of a REST depth answer; changes the book, is not sent.
+EDGES: Final = "minibot_edges"  # Fields of a depth body, added by us.
+REBUILT: Final = "minibot_rebuilt"
 OTHER: Final = "other"  # Of a kind that only the source knows; passed on to its subscribers.
 
 
@@ -55,6 +61,37 @@ class SourceFacts:
     symbol_infos: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     samples: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+
+
+def edges_of(body: Mapping[str, Any]) -> list[str | None]:
+    """Return how far a recorded book is known: its last bid and ask, None for all of a side.
+
+    A recording does not say how many levels were asked for: a side with as many as a request of
+    the venue gives was cut there. A book that was rebuilt says so itself.
+    """
+    if EDGES in body:
+        told: list[str | None] = body[EDGES]
+        return told
+    bids, asks = body["bids"], body["asks"]
+    longest = max(len(bids), len(asks))
+    least = longest if longest in LIMITS.snapshot_levels else longest + 1
+    if REBUILT in body:
+        least = 1  # An older cut, which does not say: any side may have been cut.
+    return [side[-1][0] if len(side) >= least else None for side in (bids, asks)]
+
+
+def recorded_snapshot(body: Any) -> Snapshot:
+    """Return the snapshot of a recorded depth answer, with its edges.
+
+    Raises:
+        FrameInvalid: It is no snapshot.
+    """
+    snapshot = parse_snapshot(body, max(LIMITS.snapshot_levels))
+    try:
+        bid, ask = (None if text is None else positive(text) for text in edges_of(body))
+    except (ValueError, TypeError, IndexError) as error:
+        raise FrameInvalid(f"depth: {error}") from error
+    return snapshot._replace(edges=(bid, ask))
 
 
 class Source(Protocol):

@@ -13,7 +13,9 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from minibot.exchanges.base import FrameInvalid
+from minibot.events.money import amount_text
+from minibot.exchanges.base import Edges, FrameInvalid
+from minibot.exchanges.tapes.frames import EDGES, REBUILT
 from minibot.exchanges.tapes.tape import MARK_BEGINS, lines_of, split_line
 
 BRACKETS: Final = (b"{}", b"[]")
@@ -118,10 +120,11 @@ def depth_message(body: dict[str, Any], symbol: str) -> bytes:
     return orjson.dumps({**body, "symbol": symbol})
 
 
-def snapshot_line(book_id: int, bids: Any, asks: Any, symbol: str) -> bytes:
-    """Return a depth snapshot as the venue would have answered it."""
-    body = {"lastUpdateId": book_id, "bids": bids, "asks": asks}
-    return orjson.dumps({**body, "symbol": symbol, "minibot_rebuilt": True})
+def snapshot_line(book_id: int, bids: Any, asks: Any, symbol: str, edges: Edges) -> bytes:
+    """Return a depth snapshot as the venue would have answered it, and how far it is known."""
+    body = {"lastUpdateId": book_id, "bids": bids, "asks": asks, "symbol": symbol, REBUILT: True}
+    texts = [None if edge is None else amount_text(edge) for edge in edges]
+    return orjson.dumps({**body, EDGES: texts})
 
 
 def symbol_of_snapshot(body: Any, seen: Callable[[], dict[str, int]]) -> str | None:

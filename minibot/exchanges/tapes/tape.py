@@ -25,11 +25,13 @@ from minibot.events.unit_sizes import NEVER, NS_PER_MS
 from minibot.exchanges.binance.book import BookSide
 from minibot.exchanges.tapes.frames import (
     DEPTH,
+    EDGES,
     OTHER,
     SNAPSHOT,
     TRADE,
     Frame,
     SourceFacts,
+    edges_of,
     kind_of,
 )
 from minibot.exchanges.tapes.kline_bars import Bar
@@ -402,5 +404,6 @@ def _opening_books(scan: _Scan, symbols: tuple[str, ...]) -> dict[str, dict[str,
             "asks": [row for row in body["asks"] if positive(row[0]) > bid],
             "lastUpdateId": opening_id,
             "recordedId": recorded_id,
+            EDGES: edges_of(body),
         }
     return books

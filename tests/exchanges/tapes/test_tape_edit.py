@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from minibot.data.recording import packed
 from minibot.exchanges.tapes.edit import Cut, Merge
+from minibot.exchanges.tapes.frames import recorded_snapshot
 from minibot.exchanges.tapes.lines import Line, depth_message, tape_lines
 from minibot.exchanges.tapes.tape import Tape
 from tests.exchanges.tapes.tape_lines import (
@@ -138,6 +139,21 @@ def test_cut_of_a_merged_tape_keeps_the_rules_of_every_symbol(tmp_path: Path) ->
     assert b"minibot_rebuilt" in cut[2].message
     infos = Tape(put(tmp_path / "cut.gz", cut)).facts.symbol_infos
     assert set(infos) == {"BTCUSDT", "ETHUSDT"}
+
+
+def test_book_of_a_cut_reaches_as_far_as_the_one_that_was_recorded(tmp_path: Path) -> None:
+    """A cut's first book is known no further than the recorded one, though it has more levels."""
+    lines = demo()
+    (whole,) = Tape(put(tmp_path / "whole.gz", lines)).facts.opening_books.values()
+    once = cut_of(lines, 1000, 3000)
+    twice = cut_of(once, 500, 1500)
+    (book,) = Tape(put(tmp_path / "twice.gz", twice)).facts.opening_books.values()
+
+    edges = recorded_snapshot(whole).edges
+    assert edges is not None
+    assert None not in edges
+    assert recorded_snapshot(book).edges == edges
+    assert len(book["bids"]) > len(whole["bids"])
 
 
 def test_cut_where_no_book_is_known_says_so() -> None:
