@@ -829,7 +829,7 @@ RATE_LIMITED: Final = _feed(
 )
 SEQUENCE_GAP: Final = _feed(
     "sequence_gap",
-    "Updates of a stream are missing: the gap is marked, and a book is rebuilt.",
+    "Trades are missing, or quotes began anew: the gap is marked; bars not yet written get klines.",
     "Nothing to do unless it repeats.",
 )
 CONNECTION_LOST: Final = _feed(
