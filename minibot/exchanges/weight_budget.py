@@ -12,7 +12,7 @@ from minibot.events.unit_sizes import MINUTE_MS
 class WeightBudget:
     """Request weight of this address, kept below a share of the venue's limit.
 
-    The venue's own count, which comes with every answer, wins over the count kept here, because
+    The venue's own count, which comes with every answer, wins over a lower one kept here, because
     other programs may share the address. Both are of a minute of the venue's clock.
 
     Attributes:
@@ -64,20 +64,27 @@ class WeightBudget:
         self._turn(now_ms)
         self.used = used
 
-    def begin(self, now_ms: int, weight: int) -> None:
-        """Count a request that is about to be sent, in addition to others; `answered` ends it."""
+    def begin(self, now_ms: int, weight: int) -> int:
+        """Count a request that is about to be sent, in addition to others; `answered` ends it.
+
+        Returns:
+            The minute in which it is sent, for `answered`.
+        """
         self.sent(now_ms, weight)
         self._under_way += weight
+        return self._minute
 
-    def answered(self, now_ms: int, weight: int, used: int | None) -> None:
+    def answered(self, now_ms: int, weight: int, used: int | None, minute: int) -> None:
         """End a request that `begin` has counted; `used` is the venue's count, if it has one.
 
-        Requests under way may not be in that count yet, and are added.
+        Requests under way may not be in that count yet, and are added; nor is one that arrived
+        later and was answered before, so that no count makes ours lower. The count of a request
+        that was sent in another minute may be that minute's, and is not taken.
         """
+        self._turn(now_ms)  # With this request, which may have arrived in the new minute.
         self._under_way = max(0, self._under_way - weight)
-        self._turn(now_ms)
-        if used is not None:
-            self.used = used + self._under_way
+        if used is not None and minute == self._minute:
+            self.used = max(self.used, used + self._under_way)
 
     def left(self, now_ms: int) -> int:
         """Return the weight that may still be used in this minute."""

@@ -179,11 +179,14 @@ class RestScheduler:
 
     def _run(self, rest: Rest) -> None:
         while (taken := self._next()) is not None:
-            job, may_go = taken
-            self._put(self._carry(job, rest) if may_go else Answer(job, is_skipped=True))
+            job, minute = taken
+            if minute is None:
+                self._put(Answer(job, is_skipped=True))
+            else:
+                self._put(self._carry(job, rest, minute))
 
-    def _next(self) -> tuple[Job, bool] | None:
-        """Return the next job and whether it is sent or skipped; None at the end."""
+    def _next(self) -> tuple[Job, int | None] | None:
+        """Return the next job and the minute of its sending, None if skipped; None at the end."""
         with self._changed:
             while not self._is_ended:
                 if not self._jobs:
@@ -193,10 +196,10 @@ class RestScheduler:
                 wait_ms = self._wait_ms(job, now_ms)
                 if wait_ms <= 0 or job.is_measurement:
                     heapq.heappop(self._jobs)
-                    if wait_ms <= 0:
-                        self.budget.begin(now_ms, job.weight)
-                        self.breaker.on_sent()
-                    return job, wait_ms <= 0
+                    if wait_ms > 0:
+                        return job, None
+                    self.breaker.on_sent()
+                    return job, self.budget.begin(now_ms, job.weight)
                 self._changed.wait(min(self._pace.machine_s(wait_ms), LOOK_AGAIN_S))
             return None
 
@@ -206,7 +209,7 @@ class RestScheduler:
             return wait_ms
         return max(wait_ms, self.breaker.wait_ms(now_ms))
 
-    def _carry(self, job: Job, rest: Rest) -> Answer:
+    def _carry(self, job: Job, rest: Rest, minute: int) -> Answer:
         value, error, failure = None, None, None
         sent_ns = self._pace.machine_ns()
         try:
@@ -217,7 +220,7 @@ class RestScheduler:
             failure = other
         received_ns = self._pace.machine_ns()
         with self._changed:
-            silent_ms = self._settle(job, rest, error)
+            silent_ms = self._settle(job, rest, error, minute)
             self._changed.notify_all()
             return Answer(
                 job,
@@ -231,10 +234,10 @@ class RestScheduler:
                 silent_ms=silent_ms,
             )
 
-    def _settle(self, job: Job, rest: Rest, error: RestError | None) -> int:
+    def _settle(self, job: Job, rest: Rest, error: RestError | None, minute: int) -> int:
         """Apply the outcome to breaker and budget; return how long the venue wants silence."""
         budget, now_ms = self.budget, self._pace.now_ms()
-        budget.answered(now_ms, job.weight, rest.last.weight_used)
+        budget.answered(now_ms, job.weight, rest.last.weight_used, minute)
         if rest.weight_limit is not None:
             budget.limit_per_minute = rest.weight_limit
         if error is None:

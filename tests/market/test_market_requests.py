@@ -146,8 +146,8 @@ def test_minute_of_weight_is_the_venues(skew_ms: int) -> None:
     job = requests.time(lambda answer: None)
     job.done(Answer(job, value=requests.clock.now_ms() + skew_ms))
     budget, ends = tray.budget, MINUTE - skew_ms
-    budget.begin(ends - 100, 2_400)
-    budget.answered(ends - 50, 2_400, 2_400)
+    minute = budget.begin(ends - 100, 2_400)
+    budget.answered(ends - 50, 2_400, 2_400, minute)
 
     assert budget.wait_ms(ends - 10, 5, share_percent=80) == 10
     assert budget.wait_ms(ends, 5, share_percent=80) == 0

@@ -192,13 +192,13 @@ def test_weight_of_requests_under_way_is_added_to_what_the_venue_reports() -> No
     """Weight of four requests under way is added to the venue's reported count."""
     budget = WeightBudget(50, 600)
     for _ in range(4):
-        budget.begin(0, 50)
-    budget.answered(0, 50, 50)
+        minute = budget.begin(0, 50)
+    budget.answered(0, 50, 50, minute)
 
     assert budget.used == 200
     assert budget.wait_ms(0, 101) == 60_000
     for used in (100, 150, 200):
-        budget.answered(0, 50, used)
+        budget.answered(0, 50, used, minute)
     assert budget.used == 200
     assert budget.left(0) == 100
 

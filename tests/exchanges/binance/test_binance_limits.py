@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from itertools import pairwise
+from random import Random
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -134,12 +136,52 @@ def test_later_shorter_silence_does_not_end_a_ban() -> None:
 def test_requests_under_way_at_the_turn_of_a_minute_count_in_the_next_one() -> None:
     """The venue may count a request when it arrives, so it has a place in both minutes."""
     budget = WeightBudget(50, limit_per_minute=100)
-    budget.begin(MINUTE_MS - 1, 40)
+    minute = budget.begin(MINUTE_MS - 1, 40)
 
     assert budget.left(MINUTE_MS) == 10
-    budget.answered(MINUTE_MS + 1, 40, used=40)
+    budget.answered(MINUTE_MS + 1, 40, 40, minute)
     assert budget.left(MINUTE_MS + 1) == 10
     assert budget.left(2 * MINUTE_MS) == 50
+
+
+@untimed
+@given(st.integers(0, 10**9), st.sampled_from([-20_000, 0, 300]))
+def test_answers_in_any_order_keep_every_minute_below_the_share(seed: int, skew_ms: int) -> None:
+    """Four requests at a time overtake each other; the venue counts each one when it arrives."""
+    random, budget = Random(seed), WeightBudget(50, limit_per_minute=600)
+    budget.skew_ms = skew_ms
+    counted: Counter[int] = Counter()
+    # Each event with its time, weight and minute of sending; `used` once the venue has counted it.
+    flying: list[tuple[int, int, int, int | None]] = []
+    now = 0
+    for weight in random.choices([2, 5, 20, 50], k=80):
+        while len(flying) == 4 or budget.wait_ms(now, weight):
+            now += random.choice([1, 20, 200])
+            for event in sorted(flying, key=lambda each: each[0]):
+                at_ms, its_weight, minute, used = event
+                if at_ms > now:
+                    continue
+                flying.remove(event)
+                if used is not None:
+                    budget.answered(now, its_weight, used, minute)
+                    continue
+                arrived = (at_ms + skew_ms) // MINUTE_MS
+                counted[arrived] += its_weight
+                back_ms = at_ms + random.choice([5, 80, 400])
+                flying.append((back_ms, its_weight, minute, counted[arrived]))
+        minute = budget.begin(now, weight)
+        flying.append((now + random.choice([5, 80, 400]), weight, minute, None))
+
+    assert all(used <= 300 for used in counted.values())
+
+
+def test_count_of_a_request_from_the_minute_before_is_not_the_new_minutes() -> None:
+    """An answer that comes after the turn may bring the whole count of the minute before."""
+    budget = WeightBudget(50, limit_per_minute=6000)
+    minute = budget.begin(MINUTE_MS - 1, 5)
+    budget.answered(MINUTE_MS + 50, 5, 2_900, minute)
+
+    assert budget.used == 5
 
 
 def test_minutes_are_counted_apart() -> None:
