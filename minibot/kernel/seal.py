@@ -116,13 +116,9 @@ def release(queues_root: StrPath, run_dir: StrPath, *, files: Files = FILES) -> 
         LockBusy: A writer is still open.
         RunStop: The disk refuses; call again. PERMISSIONS_UNSAFE: a link is in its place.
     """
-    root, run = Path(queues_root), Path(run_dir)
-    sealed = read_hashed(run / SEAL_FILE, files=files)["files"]
+    root = Path(queues_root)
     with _nobody_writes(root, files):
-        doomed = [path for path in _tree(root, files) if path.suffix != LOCK_SUFFIX]
-        for path in doomed:
-            if path.suffix != TEMP_SUFFIX:
-                _refuse_other(path, path.relative_to(root), run, sealed, files)
+        doomed = releasable(root, run_dir, files=files)
         for path in doomed:
             _unlink(path, files)
         _remove_empty(root, files)
@@ -130,6 +126,22 @@ def release(queues_root: StrPath, run_dir: StrPath, *, files: Files = FILES) -> 
         for folder in sorted({path.parent for path in doomed}):
             if files.stat(folder) is not None:
                 sync_folder(files, folder)
+
+
+def releasable(queues_root: StrPath, run_dir: StrPath, *, files: Files = FILES) -> list[Path]:
+    """Return the files under `var/queues` that a release of a sealed run removes; remove nothing.
+
+    Raises:
+        IntegrityError: As for `release`.
+        RunStop: A file cannot be read. PERMISSIONS_UNSAFE: a link is in its place.
+    """
+    root, run = Path(queues_root), Path(run_dir)
+    sealed = read_hashed(run / SEAL_FILE, files=files)["files"]
+    doomed = [path for path in _tree(root, files) if path.suffix != LOCK_SUFFIX]
+    for path in doomed:
+        if path.suffix != TEMP_SUFFIX:
+            _refuse_other(path, path.relative_to(root), run, sealed, files)
+    return doomed
 
 
 def root_of(obj: JsonObject) -> str:

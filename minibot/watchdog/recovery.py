@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,7 +29,14 @@ from minibot.kernel.queue import (
     queue_folder,
     reader_folder,
 )
-from minibot.kernel.seal import QUEUES, SEAL_FILE, release, seal_run
+from minibot.kernel.seal import (
+    QUEUES,
+    SEAL_FILE,
+    refuse_unsealable,
+    releasable,
+    release,
+    seal_run,
+)
 from minibot.runtime.clock import CLOCK_FILE, RunClock
 from minibot.runtime.current_note import CURRENT_FILE, run_of_lines
 from minibot.runtime.manifest import Manifest
@@ -75,35 +83,74 @@ def clear_former_run(var: Var, contracts: Contracts, roles: Roles) -> FormerRun 
         Refusal: Lines stand in `var/queues`, and nothing says of which run; or its note, its seal
             or what was sealed is damaged.
     """
+    run_dir = _former_run_dir(var)
+    if run_dir is None:
+        return None
+    recovered = None
+    if _waits_for_recovery(var, run_dir):
+        recovered = _recover(var, run_dir, contracts, roles)
+    if recovered is not None or _is_sealed(run_dir):
+        with _remedy_of_release(var, run_dir):
+            release(var.queues, run_dir)
+    (var.root / CURRENT_FILE).unlink(missing_ok=True)
+    return recovered
+
+
+def refuse_uncleared(var: Var) -> None:
+    """Refuse a `var` whose queues no start can clear; change nothing.
+
+    Raises:
+        Refusal: As for `clear_former_run`.
+        RunStop: A link stands among the queues, or a file of the former run cannot be read.
+    """
+    run_dir = _former_run_dir(var)
+    if run_dir is None:
+        return
+    if _is_sealed(run_dir):
+        with _remedy_of_release(var, run_dir):
+            releasable(var.queues, run_dir)
+    elif _waits_for_recovery(var, run_dir):
+        refuse_unsealable(var.queues)
+
+
+def _former_run_dir(var: Var) -> Path | None:
+    """Return the folder of the run whose queues stand in a `var`, by its note or by their lines."""
     marker = var.root / CURRENT_FILE
     try:
         noted = read_hashed(marker) if marker.exists() else None
     except IntegrityError as error:
         raise Refusal(
             f"the note of the former run is damaged: {error}.",
-            "Move it to another place, and keep it: the next start finds the run by its lines.",
+            f"Move {marker} to another place, and keep it: the next start finds the run by its "
+            "lines.",
         ) from error
     run_id = _run_of_lines(var) if noted is None else str(noted["run_id"])
-    if run_id is None:
-        return None
-    run_dir = var.runs / run_id
-    recovered = None
-    is_sealed = os.path.lexists(run_dir / SEAL_FILE)
-    if not is_sealed and (is_run_folder(run_dir) or _has_lines(var.queues)):
-        recovered = _recover(var, run_dir, contracts, roles)
-    if is_sealed or recovered is not None:
-        try:
-            release(var.queues, run_dir)
-        except IntegrityError as error:
-            remedy = (
-                f"Find out who wrote there. Then move {var.queues} and {marker} to another place, "
-                f"and keep them; the record of the run is {run_dir}."
-            )
-            if error.reason_code == QUEUE_MISSING:
-                remedy = f"Copy what {run_dir / QUEUES} lacks from {var.queues}, and start again."
-            raise Refusal(f"the queues of {run_id} are not released: {error}.", remedy) from error
-    marker.unlink(missing_ok=True)
-    return recovered
+    return None if run_id is None else var.runs / run_id
+
+
+def _is_sealed(run_dir: Path) -> bool:
+    return os.path.lexists(run_dir / SEAL_FILE)
+
+
+def _waits_for_recovery(var: Var, run_dir: Path) -> bool:
+    return not _is_sealed(run_dir) and (is_run_folder(run_dir) or _has_lines(var.queues))
+
+
+@contextmanager
+def _remedy_of_release(var: Var, run_dir: Path) -> Iterator[None]:
+    """Within it, queues that differ from their seal are a refusal that says what to do."""
+    try:
+        yield
+    except IntegrityError as error:
+        stands = [str(path) for path in (var.queues, var.root / CURRENT_FILE) if path.exists()]
+        remedy = (
+            f"Find out who wrote there. Then move {' and '.join(stands)} to another place, and "
+            f"keep what you move; the record of the run is {run_dir}."
+        )
+        if error.reason_code == QUEUE_MISSING:
+            remedy = f"Copy what {run_dir / QUEUES} lacks from {var.queues}, and start again."
+        text = f"the queues of {run_dir.name} are not released: {error}."
+        raise Refusal(text, remedy) from error
 
 
 def recover_queues(var: Var, roles: Roles) -> tuple[list[str], list[str]]:
@@ -249,7 +296,7 @@ def _run_of_lines(var: Var) -> str | None:
         return named
     raise Refusal(
         f"{var.queues} holds lines, and no note names their run.",
-        "Move that folder to another place, and keep it.",
+        f"Move {var.queues} to another place, and keep it.",
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -33,15 +34,19 @@ from minibot.cli.support.machine_checks import (
     w32tm_result,
 )
 from minibot.exchanges.binance.venue import BINANCE
+from minibot.kernel.errors import Refusal
+from minibot.kernel.seal import seal_run
 from minibot.market.address import Address, venue_file
 from minibot.runtime.clock import wall_ms
 from minibot.runtime.configuration.config import Config, config_of_manifest, load_config
 from minibot.runtime.paths import Var
 from minibot.runtime.running import RunLock, note_current, note_ended
 from minibot.watchdog.preflight import CheckResult
+from minibot.watchdog.recovery import clear_former_run
 from tests.exchanges.binance.loopback import Loopback, answer
 from tests.runs import PROJECT, ShortRun, verb
 from tests.waiting import wait_until
+from tests.watchdog.watchdog_stage import Stage
 
 RUN_ID = "20251120_000000"
 HERE = "http://127.0.0.1"
@@ -336,6 +341,40 @@ def test_unsealed_run_that_a_link_keeps_from_its_seal_fails_the_check(var: Var) 
     assert found.level == "FAIL"
     assert str(planted) in found.found
     assert "link" in found.remedy
+
+
+@pytest.mark.parametrize("harm", ["changed", "added", "gone", "seal", "nobody", "note"])
+def test_queues_that_no_start_clears_fail_the_check_as_they_refuse_the_start(
+    tmp_path: Path, harm: str
+) -> None:
+    """Sealed queues that differ, or lines of nobody, stand until a person has moved them."""
+    stage = Stage(tmp_path / "var")
+    lines = stage.var.queues / "control" / "inbox.jsonl"
+    if harm == "nobody":
+        lines.write_bytes(b"sha256:half a li")
+    else:
+        note_current(stage.var, RUN_ID)
+        note_ended(stage.var, RUN_ID)
+        seal_run(stage.var.queues, stage.run_dir)
+    if harm == "changed":
+        lines.write_bytes(b"x")
+    elif harm == "added":
+        (lines.parent / "inbox.000001.jsonl").write_bytes(b"")
+    elif harm == "gone":
+        shutil.rmtree(stage.run_dir / "queues" / "control")
+    elif harm == "seal":
+        (stage.run_dir / "seal.json").write_bytes(b"{}")
+    elif harm == "note":
+        (stage.var.root / "current.json").write_bytes(b"{}")
+    stood = sorted(stage.var.root.rglob("*"))
+
+    found = {result.name: result for result in leftover_checks(stage.var)}["unsealed"]
+
+    assert sorted({*stage.var.root.rglob("*")} - {stage.var.lock}) == stood
+    with pytest.raises(Refusal) as refused:
+        clear_former_run(stage.var, stage.contracts, stage.roles)
+    assert (found.level, found.found) == ("FAIL", refused.value.message)
+    assert found.remedy == refused.value.remedy
 
 
 @pytest.mark.parametrize(

@@ -650,7 +650,7 @@ def test_damaged_note_of_the_former_run_refuses_the_start_until_it_is_moved_away
     recovered = clear_former_run(stage.var, stage.contracts, stage.roles)
 
     assert str(note) in refused.value.message
-    assert "Move it to another place" in refused.value.remedy
+    assert f"Move {note} to another place" in refused.value.remedy
     assert recovered is not None
 
 

@@ -12,16 +12,16 @@ import psutil
 from minibot.events.reasons import REASONS
 from minibot.gates.drill_processes import named
 from minibot.kernel import canonical
-from minibot.kernel.errors import IntegrityError, RunStop
-from minibot.kernel.files import read_hashed, read_whole
-from minibot.kernel.seal import SEAL_FILE, refuse_unsealable
+from minibot.kernel.errors import Refusal, RunStop
+from minibot.kernel.files import read_whole
+from minibot.kernel.seal import SEAL_FILE
 from minibot.report.figures import counted, listed
 from minibot.report.proof import waits_for_seal
-from minibot.runtime.current_note import CURRENT_FILE
 from minibot.runtime.paths import Var
 from minibot.runtime.runfiles import run_folders
 from minibot.runtime.running import running_run
 from minibot.watchdog.preflight import CheckResult
+from minibot.watchdog.recovery import refuse_uncleared
 
 RUNNING, UNSEALED_RUN, PROCESSES, STATUS = "running", "unsealed", "processes", "status"
 RUN_FLAG: Final = "--run"
@@ -45,24 +45,21 @@ def leftover_checks(var: Var) -> Iterator[CheckResult]:
 
 def _unsealed(var: Var) -> CheckResult:
     found = [each for each in run_folders(var.runs) if not (each / SEAL_FILE).exists()]
-    if not found:
-        return CheckResult(UNSEALED_RUN, True, "no run")
     names = [each.name for each in found]
-    text = f"{counted(len(names), 'run')} did not end: {_some(names)}"
+    text = f"{counted(len(names), 'run')} did not end: {_some(names)}" if names else "no run"
+    try:
+        refuse_uncleared(var)
+    except Refusal as refusal:
+        return CheckResult(UNSEALED_RUN, False, refusal.message, refusal.remedy)
+    except RunStop as error:
+        text = f"no start can clear {var.queues}: {error.detail}"
+        return CheckResult(UNSEALED_RUN, False, text, REASONS[error.reason_code].remedy)
     waiting = [each.name for each in found if waits_for_seal(each)]
-    remedy = f"minibot verify {names[0]} says what is left of it"
     if waiting:
-        remedy = f"minibot night recovers and seals {waiting[0]}"
-        try:
-            if os.path.lexists(var.root / CURRENT_FILE):
-                read_hashed(var.root / CURRENT_FILE)
-            refuse_unsealable(var.queues)
-        except RunStop as error:
-            text = f"no start can seal {waiting[0]}: {error.detail}"
-            remedy = REASONS[error.reason_code].remedy
-            if isinstance(error, IntegrityError):
-                remedy = f"Move {var.root / CURRENT_FILE} to another place, and keep it."
-            return CheckResult(UNSEALED_RUN, False, text, remedy)
+        return CheckResult(
+            UNSEALED_RUN, True, text, f"minibot night recovers and seals {waiting[0]}"
+        )
+    remedy = f"minibot verify {names[0]} says what is left of it" if names else ""
     return CheckResult(UNSEALED_RUN, True, text, remedy)
 
 
