@@ -31,8 +31,10 @@ from minibot.runtime.running import running_run
 
 RUNNING: Final = "running"
 INTERRUPTED: Final = "interrupted"
+DAMAGED_SEAL: Final = "damaged seal"
 SHORT: Final = 12
 INBOX_HEAD: Final = "/inbox.head"
+INBOX_LINES: Final = "/inbox.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +62,8 @@ class RunStatus:
         notices: Facts that a reader of a verdict on the run has to know, one sentence each.
         lost: Segments that are gone.
         is_other_code: True when the run was made by other code than this checkout's.
-        altered: Files of the run's folder that differ from the sealed ones: a verdict on them
-            proves nothing.
+        altered: Files and queues that differ from the sealed ones: a verdict on them proves
+            nothing.
     """
 
     state: str
@@ -99,7 +101,8 @@ def open_run(run_dir: Path) -> tuple[Recorded, RunStatus]:
         raise IntegrityError("replay", QUEUE_MISSING, detail)
     state = _state(run_dir)
     altered = altered_files(run_dir)
-    notices = [f"{name} is not what was sealed: it was changed or removed." for name in altered]
+    changed = [name for name in altered if name != SEAL_FILE or state != DAMAGED_SEAL]
+    notices = [f"{name} is not what was sealed: it was changed or removed." for name in changed]
     here = code_sha256(PROJECT)
     notices += [*_state_notices(run_dir, state), *_code_notices(recorded.manifest, here)]
     lost = tuple(_lost(recorded))
@@ -115,8 +118,14 @@ def is_going(run_dir: Path) -> bool:
     return running_run(Var(root)) == run_dir.name
 
 
-def altered_files(run_dir: Path) -> tuple[str, ...]:
-    """Return the names of files in a run's own folder that differ from its seal."""
+def altered_files(run_dir: Path, *, sizes: bool = False) -> tuple[str, ...]:
+    """Return the names of what differs from a run's seal: its own files, queues, the seal itself.
+
+    Args:
+        run_dir: The run's folder.
+        sizes: Name queues whose lines take other bytes than sealed as well as missing ones. A
+            replay recomputes what is left, up to the damage.
+    """
     if not (run_dir / SEAL_FILE).is_file():
         return ()
     try:
@@ -124,21 +133,29 @@ def altered_files(run_dir: Path) -> tuple[str, ...]:
         altered = [
             name for name, entry in seal["run_files"].items() if not _is_as(run_dir / name, entry)
         ]
-        heads = (run_dir / name for name in seal["files"] if name.endswith(INBOX_HEAD))
-        altered += [f"{QUEUES}/{head.parent.name}" for head in heads if not head.is_file()]
+        queues = {
+            f"{QUEUES}/{Path(name).parent.name}"
+            for name, entry in seal["files"].items()
+            if (name.endswith(INBOX_HEAD) and not (run_dir / name).is_file())
+            or (sizes and name.endswith(INBOX_LINES) and not _has_size(run_dir / name, entry))
+        }
     except (RunStop, KeyError, TypeError, AttributeError):
-        return ()  # The state says that the seal is damaged.
-    return tuple(altered)
+        return (SEAL_FILE,)
+    return (*altered, *sorted(queues))
 
 
 def _is_as(path: Path, entry: JsonObject) -> bool:
-    status = FILES.stat(path)
-    if status is None or not status.is_file or status.size != entry["size"]:
+    if not _has_size(path, entry):
         return False
     try:
         return measure(path, FILES) == entry
     except RunStop:
         return False
+
+
+def _has_size(path: Path, entry: JsonObject) -> bool:
+    status = FILES.stat(path)
+    return status is not None and status.is_file and bool(status.size == entry["size"])
 
 
 def _require_format(run_dir: Path) -> None:
@@ -168,7 +185,7 @@ def _state(run_dir: Path) -> str:
         try:
             return str(read_hashed(path).get("extra", {}).get("state", "sealed"))
         except RunStop:
-            return "damaged seal"
+            return DAMAGED_SEAL
     return RUNNING if is_going(run_dir) else INTERRUPTED
 
 
@@ -181,7 +198,7 @@ def _state_notices(run_dir: Path, state: str) -> list[str]:
             f"{run_id} was interrupted: it is proven up to its last logged inputs, and what stands "
             "beyond them is counted as unproven."
         ]
-    if state == "damaged seal":
+    if state == DAMAGED_SEAL:
         return [f"the seal of {run_id} is damaged: minibot verify {called(run_dir)} says how."]
     return []
 

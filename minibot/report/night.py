@@ -16,7 +16,7 @@ from minibot.engine.role_replay import Recorded
 from minibot.events.model import Incident, JsonObject, StopJournal
 from minibot.kernel.errors import Refusal
 from minibot.market.notices import BARS_MISSING
-from minibot.replay.run_status import INTERRUPTED
+from minibot.replay.run_status import INTERRUPTED, altered_files
 from minibot.report.choices import symbols_of
 from minibot.report.records import lasted_ms
 from minibot.report.recount import Progress, Recount
@@ -73,6 +73,11 @@ class Night:
     def root(self) -> str:
         """Root of the seal, or in words why there is none to keep."""
         return root_or_reason(self.recorded.run_dir)
+
+    @property
+    def altered(self) -> tuple[str, ...]:
+        """Files and queues that differ from the seal; figures may lack their events."""
+        return altered_files(self.recorded.run_dir, sizes=True)
 
     @property
     def drill(self) -> str:

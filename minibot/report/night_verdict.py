@@ -31,7 +31,21 @@ class NightVerdict(NamedTuple):
 
 
 def verdict_of(night: Night) -> NightVerdict:
-    """Return the verdict on a night; a STOP comes before all else."""
+    """Return the verdict on a night; a STOP comes before all else, altered files before a PASS."""
+    if not night.stops and has_damaged_seal(night.recorded.run_dir):
+        return NightVerdict(FAIL, "its seal is damaged", f"Next: minibot verify {night.run_id}")
+    verdict = _by_end(night)
+    if not night.altered:
+        return verdict
+    named = listed(night.altered)
+    remedy = f"Its figures may be wrong. Next: minibot verify {night.run_id}"
+    if verdict.word in (PASS, NOT_ENDED):  # It has a seal, so its end is among what is gone.
+        return NightVerdict(FAIL, f"not as it was sealed: {named}", remedy)
+    return verdict._replace(meaning=f"Not as it was sealed: {named}. {remedy}. {verdict.meaning}")
+
+
+def _by_end(night: Night) -> NightVerdict:
+    """Return the verdict by the end of a night."""
     if night.stops:
         return _stopped(night)
     end = night.end
@@ -43,8 +57,6 @@ def verdict_of(night: Night) -> NightVerdict:
             else f"interrupted after its end by {end.reason_code}, before it was sealed",
             f"It was recovered by a later start. Next: minibot verify {night.run_id}",
         )
-    if has_damaged_seal(night.recorded.run_dir):
-        return NightVerdict(FAIL, "its seal is damaged", f"Next: minibot verify {night.run_id}")
     if end is None or not night.seal:
         return NightVerdict(
             NOT_ENDED,

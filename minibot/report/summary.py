@@ -103,6 +103,7 @@ def summary_json(night: Night) -> JsonObject:
         "lag_market_ms_max": night.sealed.get("lag_market_ms_max"),
         "order_calls": night.sealed.get("order_calls"),
         "root": night.seal.get("root"),
+        "altered": list(night.altered),
     }
 
 
@@ -136,6 +137,9 @@ def _what_ran(night: Night) -> list[Row]:
         Row("strategy", _strategy(manifest.config["strategy"])),
         Row("market time", f"{span if end else 'none'}; wall-clock time {wall}"),
     ]
+    if night.altered:
+        text = f"{listed(night.altered)}: not as sealed; see: minibot verify {night.run_id}"
+        rows.append(Row("altered", text, "bad"))
     if manifest.degraded:
         rows.append(Row("degraded", f"{manifest.degraded}; never counts", "bad"))
     if night.drill:

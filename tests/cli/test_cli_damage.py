@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from minibot.cli import page
-from minibot.events.names import RISK_ACTIONS, TICKS
-from minibot.kernel.queue import queue_folder
-from minibot.kernel.seal import QUEUES
+from minibot.events.names import FILLS, RISK_ACTIONS, STOP_JOURNAL, TICKS
+from minibot.kernel.queue import make_queue, queue_folder
+from minibot.kernel.seal import QUEUES, SEAL_FILE
+from minibot.report.night import Night
+from minibot.report.night_sections import verdict_paragraphs
 from minibot.runtime.manifest import MANIFEST_FILE
 from minibot.runtime.paths import Var
 from tests.runs import ShortRun, verb
@@ -29,11 +31,67 @@ def altered(short_run: ShortRun, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("flags", [(), ("--full",), ("--json",), ("--performance",)])
 def test_report_of_a_run_without_a_queue_says_so(altered: Path, flags: tuple[str, ...]) -> None:
-    """Its figures are counted from what is left, and their verdict is that of the run's end."""
+    """Its figures are counted from what is left."""
     said = verb(altered.parents[1], "report", altered.name, *flags)
 
     assert f"note: {NAME} is not what was sealed" in said.err
     assert f"minibot verify {altered}" in said.err
+
+
+@pytest.mark.parametrize("queue", [RISK_ACTIONS, FILLS, STOP_JOURNAL])
+@pytest.mark.parametrize("is_made_again", [False, True])
+def test_verdict_on_a_run_without_a_queue_is_no_pass(
+    short_run: ShortRun, tmp_path: Path, queue: str, *, is_made_again: bool
+) -> None:
+    """Screen, summary, document and page say it; an empty queue in its place changes nothing."""
+    copied = tmp_path / "var" / "runs" / short_run.run_id
+    shutil.copytree(short_run.run_dir, copied)
+    shutil.rmtree(queue_folder(copied / QUEUES, queue))
+    if is_made_again:
+        make_queue(copied / QUEUES, queue, None)
+
+    screen, full, document = (
+        verb(copied.parents[1], "report", copied.name, *flags)
+        for flags in ((), ("--full",), ("--json",))
+    )
+    shown = verdict_paragraphs(Night.open(copied))
+
+    named = f"{QUEUES}/{queue}"
+    assert screen.out.startswith(f"FAIL: not as it was sealed: {named}\n")
+    assert f"{named}: not as sealed" in full.out
+    assert document.document["altered"] == [named]
+    assert "FAIL" in shown
+    assert f"not as it was sealed: {named}" in shown
+
+
+def test_stop_of_a_run_without_a_queue_stays_its_verdict(
+    stopped_run: ShortRun, tmp_path: Path
+) -> None:
+    """What is gone is said with it."""
+    copied = tmp_path / "var" / "runs" / stopped_run.run_id
+    shutil.copytree(stopped_run.run_dir, copied)
+    shutil.rmtree(queue_folder(copied / QUEUES, FILLS))
+
+    said = verb(copied.parents[1], "report", copied.name)
+
+    assert said.out.startswith("STOPPED: RISK_LIMIT")
+    assert f"Not as it was sealed: {QUEUES}/{FILLS}." in said.out
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"x"])
+def test_replay_against_a_damaged_seal_proves_nothing(
+    short_run: ShortRun, tmp_path: Path, content: bytes
+) -> None:
+    """Nothing says then that manifest and queues are those of the night."""
+    copied = tmp_path / "var" / "runs" / short_run.run_id
+    shutil.copytree(short_run.run_dir, copied)
+    (copied / SEAL_FILE).write_bytes(content)
+
+    said = verb(copied.parents[1], "replay", copied.name)
+
+    assert said.code == 1
+    assert f"NOT PROVEN, as {SEAL_FILE} was altered" in said.out
+    assert said.out.count(f"minibot verify {copied}") == 1
 
 
 @pytest.mark.network_mock

@@ -45,5 +45,5 @@ def remedy(error: RunStop) -> str:
 
 def note_altered(run_dir: Path) -> None:
     """Print a note for each file of a run that is not as its seal has it: figures may lack it."""
-    for name in altered_files(run_dir):
+    for name in altered_files(run_dir, sizes=True):
         say(f"note: {name} is not what was sealed; see: minibot verify {called(run_dir)}")
