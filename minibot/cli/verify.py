@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import sys
@@ -23,6 +24,7 @@ from minibot.report.figures import counted
 from minibot.report.proof import (
     fate_of_unsealed,
     findings_of,
+    made_again,
     pinned_key,
     waits_for_seal,
     what_is_left,
@@ -82,7 +84,8 @@ def _findings(path: Path, arguments: argparse.Namespace) -> Iterator[Finding]:
     if is_bundle(path):
         return _bundle_findings(path, key)
     if arguments.quick:
-        return verify_quick(path, public_key=key or pinned_key(path))
+        found = verify_quick(path, public_key=key or pinned_key(path))
+        return itertools.chain(found, made_again(path))
     return findings_of(
         path,
         bytes_too=not arguments.lineage,

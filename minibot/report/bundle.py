@@ -33,6 +33,7 @@ from minibot.kernel.files import (
 from minibot.kernel.seal import LOCK_SUFFIX, QUEUES, SEAL_FILE
 from minibot.kernel.seal_audit import streamed_findings
 from minibot.kernel.verify import Finding
+from minibot.report.proof import made_again
 from minibot.runtime.manifest import Manifest, is_run_id
 
 LEVEL: Final = 1
@@ -174,6 +175,7 @@ def check_bundle(path: Path, public_key: str | None = None) -> BundleCheck:
         fault = reading.read()
         findings = [] if fault is None else [fault]
         findings += streamed_findings(folder, public_key, reading.found)
+        findings += made_again(folder)
         try:
             root = str(read_hashed(folder / SEAL_FILE).get("root", ""))
         except (OSError, RunStop):

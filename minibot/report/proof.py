@@ -51,7 +51,7 @@ def findings_of(
     parts: list[Iterable[Finding]] = []
     if bytes_too:
         parts.append(verify_tree(path, public_key=public_key or pinned_key(path), jobs=jobs))
-        parts.append(_made_again(path))
+        parts.append(made_again(path))
     if lineage and os.path.lexists(path / MANIFEST_FILE):
         parts += [_clock(path), _lineage(path)]
     elif lineage and not bytes_too:
@@ -73,7 +73,7 @@ def pinned_key(path: Path) -> str | None:
         return None  # No run, or a damaged one, which verify reports.
 
 
-def _made_again(path: Path) -> Iterator[Finding]:
+def made_again(path: Path) -> Iterator[Finding]:
     """Yield the queues that were gone when a start recovered a run, and made them again, empty."""
     try:
         told = read_hashed(path / SEAL_FILE)["extra"].get("findings", [])

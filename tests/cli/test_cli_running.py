@@ -350,11 +350,14 @@ def test_verify_names_the_queue_that_a_start_had_to_make_again(
     shutil.rmtree(var_dir / "queues" / "fills")
     clear_former_run(Var(var_dir), Contracts.of_project(), Roles.of_project())
 
-    done = verb(var_dir, "verify", "--append-only")
+    packed = var_dir.parent / "night.tar.gz"
+    verb(var_dir, "bundle", "--no-report", "--out", str(packed))
 
-    assert done.code == 1
-    assert "QUEUE_MISSING seal.json: " in done.out
-    assert "queues/fills/inbox: its files are gone" in done.out
+    for words in (("--append-only",), ("--quick",), (str(packed),)):
+        done = verb(var_dir, "verify", *words)
+        assert done.code == 1
+        assert "QUEUE_MISSING seal.json: " in done.out
+        assert "queues/fills/inbox: its files are gone" in done.out
 
 
 @pytest.mark.usefixtures("run_goes_on")
