@@ -22,7 +22,7 @@ from minibot.runtime.clock import CLOCK_FILE
 from minibot.runtime.current_note import has_queues_of
 from minibot.runtime.manifest import MANIFEST_FILE, Manifest
 from minibot.runtime.paths import Var
-from minibot.runtime.runfiles import is_run_folder, missing_of
+from minibot.runtime.runfiles import is_run_folder, missing_of, queues_lost
 from minibot.runtime.signing import public_key_of
 from minibot.runtime.stop import STOP_KIND
 
@@ -74,14 +74,9 @@ def pinned_key(path: Path) -> str | None:
 
 
 def made_again(path: Path) -> Iterator[Finding]:
-    """Yield the queues that were gone when a start recovered a run, and made them again, empty."""
-    try:
-        told = read_hashed(path / SEAL_FILE)["extra"].get("findings", [])
-    except (OSError, RunStop, KeyError, TypeError, AttributeError):
-        return  # No sealed run, or a damaged seal, which is reported.
-    for code, _, found in (str(text).partition(": ") for text in told):
-        if code == QUEUE_MISSING:
-            yield Finding(SEAL_FILE, 0, 0, code, "every queue when the run was sealed", found)
+    """Yield queues and heads that were gone when a run was recovered, and were made again."""
+    for found in queues_lost(path):
+        yield Finding(SEAL_FILE, 0, 0, QUEUE_MISSING, "every queue when the run was sealed", found)
 
 
 def _clock(path: Path) -> Iterator[Finding]:

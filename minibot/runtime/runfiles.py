@@ -16,13 +16,14 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from minibot.events.reasons import RUN_FILE_CHANGED
+from minibot.events.reasons import QUEUE_MISSING, RUN_FILE_CHANGED
 from minibot.kernel.canonical import JsonObject
 from minibot.kernel.errors import IntegrityError, MinibotError, Refusal, RunStop
 from minibot.kernel.files import (
     ensure_folder,
     hash_file,
     hashed_bytes,
+    read_hashed,
     read_whole,
     write_atomic,
 )
@@ -261,6 +262,19 @@ def missing_of(run_dir: Path, needed: Sequence[str]) -> list[str]:
         if not is_right:
             found.append(f"{name} is {kind_of(mode)}")
     return found
+
+
+def queues_lost(run_dir: Path) -> list[str]:
+    """Return what a sealed run's queues had lost when they were recovered, by its seal.
+
+    Recovery makes again what is gone, so that nothing else shows it.
+    """
+    try:
+        told = read_hashed(run_dir / SEAL_FILE)["extra"].get("findings", [])
+    except (OSError, RunStop, KeyError, TypeError, AttributeError):
+        return []  # No sealed run, or a damaged seal, which is reported.
+    parted = (str(text).partition(": ") for text in told)
+    return [found for code, _, found in parted if code == QUEUE_MISSING]
 
 
 def kind_of(mode: int) -> str:

@@ -33,7 +33,7 @@ from minibot.runtime.configuration.config import Config
 from minibot.runtime.configuration.risk_policy import policy_violations
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
-from minibot.runtime.runfiles import own_runs
+from minibot.runtime.runfiles import own_runs, queues_lost
 from minibot.runtime.running import last_status
 from minibot.watchdog.carried_losses import gains_since
 from minibot.watchdog.carried_memory import carried_memory, last_reports
@@ -98,9 +98,9 @@ def opening_of(
     """Return the opening by `portfolio.start_from`; the run begins at `origin_ms`.
 
     Raises:
-        Refusal: The profile says `carry`, and the last run is not sealed, does not verify, accounts
-            in another quote asset, has an account too long for a line, or has one for which a limit
-            is beyond the risk policy.
+        Refusal: The profile says `carry`, and the last run is not sealed, does not verify, had lost
+            queues, accounts in another quote asset, has an account too long for a line, or has one
+            for which a limit is beyond the risk policy.
     """
     if config.portfolio.start_from == "fresh":
         return fresh_opening(config)
@@ -117,6 +117,11 @@ def opening_of(
     if finding is not None:
         raise Refusal(
             f"{last.name} does not verify: {finding_line(finding)}.",
+            "Set portfolio.start_from to fresh.",
+        )
+    for found in queues_lost(last):  # An empty queue in its place would carry nothing on.
+        raise Refusal(
+            f"{last.name} was recovered without all its queues: {found}.",
             "Set portfolio.start_from to fresh.",
         )
     quote_asset = config.portfolio.quote_asset

@@ -20,8 +20,10 @@ from minibot.events.roles import Roles
 from minibot.events.unit_sizes import DAY_MS
 from minibot.kernel.canonical import encode
 from minibot.kernel.errors import Refusal
+from minibot.kernel.files import write_hashed
 from minibot.kernel.line import encode_line
 from minibot.kernel.queue import make_queue
+from minibot.kernel.seal import SEAL_FILE
 from minibot.kernel.verify import verify_tree
 from minibot.runtime.configuration.config import load_config
 from minibot.runtime.manifest import Manifest, moment_of
@@ -195,6 +197,23 @@ def test_account_of_a_damaged_run_is_refused_in_words(tmp_path: Path) -> None:
 
     assert f"{found.code} {found.file}" in str(refused.value)
     assert f"expected {found.expected}, found {found.found}" in str(refused.value)
+
+
+def test_account_of_a_run_that_had_lost_queues_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Made again empty, `fills` verifies, and a position bought in that run would be forgotten."""
+    run_dir = tmp_path / RUN_ID
+    put_ended(run_dir, Desk())
+    replace(Manifest.load(run_dir), simulated=False).write(run_dir)
+    lost = "fills/inbox: its files are gone"
+    extra = {"state": "interrupted", "findings": [f"QUEUE_MISSING: {lost}"]}
+    write_hashed(run_dir / SEAL_FILE, {"root": HASH, "extra": extra})
+    monkeypatch.setattr("minibot.watchdog.opening.verify_tree", lambda _: iter(()))
+    config = load_config(PROJECT / "config" / "nore.v1.json", ("portfolio.start_from=carry",), {})
+
+    with pytest.raises(Refusal, match=f"recovered without all its queues: {lost}"):
+        opening_of(config, tmp_path, Contracts.of_project(), Roles.of_project(), START + 60_000)
 
 
 def test_account_in_another_quote_asset_is_no_opening(
