@@ -65,6 +65,8 @@ class Manifest:
     opening: JsonObject
     # Why the market data is not the exchange's, contrary to the profile; normally None.
     degraded: str | None = None
+    # The queues that its launcher made; None for a run before they were named.
+    queues: tuple[str, ...] | None = None
 
     @classmethod
     def required(cls) -> tuple[str, ...]:
@@ -124,7 +126,8 @@ class Manifest:
             )
         try:
             values = {name: data[name] for name in cls.required()}
-            values["degraded"] = data.get("degraded")  # Older runs lack this field.
+            values["degraded"] = data.get("degraded")  # Older runs lack these fields.
+            values["queues"] = tuple(data["queues"]) if data.get("queues") else None
             values["processes"] = {
                 name: Process(tuple(item["argv"]), item["cmdline"], item["cmdline_hash"])
                 for name, item in data["processes"].items()

@@ -21,7 +21,7 @@ from minibot.kernel.canonical import JsonObject, decode
 from minibot.kernel.errors import Refusal, RunStop
 from minibot.kernel.files import FILES, Access, read_hashed, read_whole, write_hashed
 from minibot.runtime.clock import wall_ms
-from minibot.runtime.current_note import CURRENT_FILE, current_note, ended_note
+from minibot.runtime.current_note import CURRENT_FILE, LOST, current_note, ended_note
 from minibot.runtime.paths import Var
 
 LOCK_MODE: Final = 0o600
@@ -204,8 +204,26 @@ def note_current(var: Var, run_id: str) -> None:
 def note_ended(var: Var, run_id: str) -> None:
     """Note that the run's process writes nothing any more, though it may still live."""
     path = var.root / CURRENT_FILE
-    if read_hashed(path)["run_id"] == run_id:
-        write_hashed(path, ended_note(run_id))
+    note = read_hashed(path)
+    if note["run_id"] == run_id:
+        kept = {LOST: note[LOST]} if LOST in note else {}
+        write_hashed(path, {**ended_note(run_id), **kept})
+
+
+def note_lost(var: Var, run_id: str, found: list[str]) -> list[str]:
+    """Return the losses of a run's queues, those noted before among them; note new ones durably.
+
+    A recovery makes again what is gone; should it be killed before the seal names the losses, only
+    this note knows of them.
+    """
+    note = current_note(var)
+    if note.get("run_id") != run_id:
+        note = ended_note(run_id)
+    noted = [str(each) for each in note.get(LOST, ())]
+    lost = list(dict.fromkeys([*noted, *found]))
+    if lost != noted:
+        write_hashed(var.root / CURRENT_FILE, {**note, LOST: lost})
+    return lost
 
 
 def _noted_run(var: Var) -> str | None:

@@ -77,6 +77,7 @@ from minibot.watchdog.recovery import (
     FormerRun,
     clear_former_run,
     complete_merge,
+    lost_queues,
     recover_queues,
 )
 from minibot.watchdog.run_manifest import child_environ, make_manifest, role_argv
@@ -646,7 +647,10 @@ class _Launch:
         """
         if record.kind == END_KIND or record.reason_code.startswith("QUEUE_"):
             return [], []
+        run_dir, queues = var.run(context.run_id), context.manifest.queues or self.roles.queues
+        lost = lost_queues(var, queues, run_dir)
         repaired, findings = recover_queues(var, self.roles)
+        findings += lost
         # A full disk ended the second thread's merge; by now there is room for the rest.
         findings += complete_merge(var, context.manifest, context.codec, context.clock)
         return repaired, findings

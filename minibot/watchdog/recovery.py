@@ -7,7 +7,7 @@ After a power loss or a killed launcher a run is not resumed. The next start com
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -18,8 +18,10 @@ from minibot.events.names import WATCHDOG_ROLE
 from minibot.events.reasons import FD_EXHAUSTED, IO_ENOSPC, QUEUE_MISSING
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles
+from minibot.kernel.audit import SEALED
 from minibot.kernel.errors import IntegrityError, LockBusy, Refusal, RunStop
 from minibot.kernel.files import read_hashed, write_atomic
+from minibot.kernel.head import head_path, newest, read_head_bytes
 from minibot.kernel.journal import JournalWriter
 from minibot.kernel.queue import (
     ACKS,
@@ -42,6 +44,7 @@ from minibot.runtime.current_note import CURRENT_FILE, run_of_lines
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
 from minibot.runtime.runfiles import is_run_folder, make_room
+from minibot.runtime.running import note_lost
 from minibot.runtime.signing import sign_if_pinned
 from minibot.watchdog.closing_accounts import write_closing_accounts
 from minibot.watchdog.merge import Merger, restore_parts
@@ -181,21 +184,61 @@ def recover_queues(var: Var, roles: Roles) -> tuple[list[str], list[str]]:
     return repaired, findings
 
 
-def missing_queues(var: Var, roles: Roles, run_dir: Path) -> list[str]:
-    """Return a finding for each queue of a run that is gone; recovery makes it again, empty.
+def lost_queues(var: Var, queues: Collection[str], run_dir: Path) -> list[str]:
+    """Return a finding for each queue of a run that is gone, and for each head over lines.
+
+    Recovery makes both again, the queue empty; so they are noted first, see `note_lost`.
+
+    Args:
+        var: The folder of the queues.
+        queues: The queues that the run had.
+        run_dir: The run's folder.
+
+    Raises:
+        RunStop: The note cannot be written.
+    """
+    gone = (f"{journal}: its files are gone" for journal in _gone(var, queues, run_dir))
+    behind = "lines behind its last one may be gone"
+    headless = (f"{head}: no good head; {behind}" for head in _headless(var.queues))
+    found = [f"{QUEUE_MISSING}: {text}" for text in (*gone, *headless)]
+    return note_lost(var, run_dir.name, found)
+
+
+def _gone(var: Var, queues: Collection[str], run_dir: Path) -> list[Path]:
+    """Return the journals of queues without any file.
 
     The launcher makes all queues before the first line and before the clock: a run that has
     neither may have died among them.
     """
     if not os.path.lexists(run_dir / CLOCK_FILE) and not _has_lines(var.queues):
         return []
-    folders = [queue_folder(var.queues, queue) for queue in roles.queues]
-    journals = (folder / stem for folder in folders for stem in (INBOX, ACKS))
+    folders = [queue_folder(var.queues, queue) for queue in queues]
+    journals = [folder / stem for folder in folders for stem in (INBOX, ACKS)]
     return [
-        f"{QUEUE_MISSING}: {journal}: its files are gone"
+        journal
         for journal in journals
         if not any(journal.with_name(journal.name + end).exists() for end in (".head", ".jsonl"))
     ]
+
+
+def _headless(queues: Path) -> list[Path]:
+    """Return the heads that are missing or bad while their journals have lines.
+
+    A writer makes its head durable before the first line.
+    """
+    heads = set()
+    for path in queues.rglob("*.jsonl"):
+        if path.lstat().st_size:
+            match = SEALED.fullmatch(path.name)
+            heads.add(head_path(path.parent, match["stem"] if match else path.stem))
+    return [head for head in sorted(heads) if _is_bad(head)]
+
+
+def _is_bad(head: Path) -> bool:
+    try:
+        return newest(read_head_bytes(head)) is None
+    except RunStop:
+        return False  # The journal's recovery says why it cannot be read.
 
 
 def _journals(var: Var, roles: Roles) -> Iterator[tuple[str, Callable[[], JournalWriter]]]:
@@ -270,7 +313,7 @@ def _seal_without_manifest(
 
     Its parts are not merged; its stops are copied to the operators' journal all the same.
     """
-    missing = missing_queues(var, roles, run_dir)
+    missing = lost_queues(var, roles.queues, run_dir)
     repaired, findings = recover_queues(var, roles)
     findings += missing
     try:
@@ -313,7 +356,7 @@ def _recover(var: Var, run_dir: Path, contracts: Contracts, roles: Roles) -> For
         # The run is unknown, but its queues are kept, and verify names the losses.
         return _seal_without_manifest(var, run_dir, contracts, roles, [*room, error.detail])
     codec = Codec(contracts, roles, manifest.run_id, manifest.cmdline_hashes())
-    missing = missing_queues(var, roles, run_dir)
+    missing = lost_queues(var, manifest.queues or roles.queues, run_dir)
     repaired, findings = recover_queues(var, roles)
     findings += [*missing, *room]
     try:

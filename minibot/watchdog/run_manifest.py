@@ -59,7 +59,8 @@ def make_manifest(
     """
     simulated = exchange is not None
     processes = {WATCHDOG_ROLE: Process(tuple(sys.orig_argv), own_cmdline(), own_cmdline_hash())}
-    for name in Roles.of_project().start_order:
+    roles = Roles.of_project()
+    for name in roles.start_order:
         if name == WATCHDOG_ROLE or (name == AI_ROLE and not config.ai.enabled):
             continue
         argv = role_argv(name, run_dir)
@@ -90,6 +91,7 @@ def make_manifest(
         pinned=_pinned(profile, config),
         opening=opening,
         degraded=degraded,
+        queues=tuple(roles.queues),
     )
 
 

@@ -6,6 +6,7 @@ import errno
 import shutil
 import threading
 from contextlib import closing
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -31,7 +32,7 @@ from minibot.kernel.verify import verify_tree
 from minibot.runtime.clock import RunClock
 from minibot.runtime.context import RoleContext
 from minibot.runtime.paths import Var
-from minibot.runtime.runfiles import METRICS_FILE
+from minibot.runtime.runfiles import METRICS_FILE, queues_lost
 from minibot.runtime.running import note_current
 from minibot.runtime.stop import END_KIND, StopRecord, arm, raise_flag
 from minibot.watchdog import background as background_module
@@ -270,7 +271,7 @@ class Killed(Exception):
     """Signal that the launcher dies here."""
 
 
-def _die(lines: object) -> int:
+def _die(*_: object, **__: object) -> int:
     raise Killed
 
 
@@ -563,6 +564,68 @@ def test_queue_that_is_gone_is_told_by_the_start_that_makes_it_again(
         gone = f"QUEUE_MISSING: {stage.var.queues / queue / stem}: its files are gone"
         assert gone in recovered.findings
         assert gone in read_hashed(stage.run_dir / "seal.json")["extra"]["findings"]
+
+
+@pytest.mark.parametrize("queue", ["signals", "incidents"])
+@pytest.mark.parametrize("ruin", ["deleted", "empty", "slots"])
+def test_head_that_is_gone_over_lines_is_told_by_the_start_that_makes_it_again(
+    queue: str, ruin: str, tmp_path: Path
+) -> None:
+    """Lines cut off together with their head leave no other trace."""
+    stage = left_run(tmp_path)
+    with closing(open_writer(stage.var.queues, "signals")) as writer:
+        writer.append_json([b"{}"])
+    head = stage.var.queues / queue / "inbox.head"
+    if ruin == "deleted":
+        head.unlink()
+    else:
+        head.write_bytes(b"" if ruin == "empty" else bytes(128))
+
+    recovered = clear_former_run(stage.var, stage.contracts, stage.roles)
+
+    assert recovered is not None
+    told = f"QUEUE_MISSING: {head}: no good head; lines behind its last one may be gone"
+    assert recovered.findings == (told,)
+    assert queues_lost(stage.run_dir) == [told.partition(": ")[2]]
+
+
+@pytest.mark.row("F160")
+@pytest.mark.parametrize("is_noted", [True, False])
+def test_loss_is_told_by_the_start_after_one_that_was_killed_behind_the_making(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_noted: bool
+) -> None:
+    """The first start makes queue and head again; the second would take both for whole."""
+    stage = left_run(tmp_path)
+    if not is_noted:
+        (stage.var.root / "current.json").unlink()
+    shutil.rmtree(stage.var.queues / "fills")
+    (stage.var.queues / "incidents" / "parts" / "risk_role.head").write_bytes(b"")
+    with monkeypatch.context() as patched:
+        patched.setattr(recovery, "seal_run", _die)
+        with pytest.raises(Killed):
+            clear_former_run(stage.var, stage.contracts, stage.roles)
+    assert (stage.var.queues / "fills" / "inbox.head").exists()
+
+    recovered = clear_former_run(stage.var, stage.contracts, stage.roles)
+
+    assert recovered is not None
+    for lost in ("fills/inbox: ", "fills/acks: ", "incidents/parts/risk_role.head: "):
+        told = f"QUEUE_MISSING: {stage.var.queues}/{lost}"
+        assert [each for each in recovered.findings if each.startswith(told)]
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_queue_that_a_newer_minibot_has_is_not_called_lost(tmp_path: Path, *, named: bool) -> None:
+    """Between a crash and its recovery minibot may be updated; the run never had that queue."""
+    stage = left_run(tmp_path)
+    shutil.rmtree(stage.var.queues / "fills")
+    queues = tuple(each for each in stage.roles.queues if named or each != "fills")
+    replace(stage.manifest, queues=queues).write(stage.run_dir)
+
+    recovered = clear_former_run(stage.var, stage.contracts, stage.roles)
+
+    assert recovered is not None
+    assert bool(recovered.findings) == named
 
 
 def test_run_that_died_before_its_clock_and_first_line_has_lost_no_queue(tmp_path: Path) -> None:
