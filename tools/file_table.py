@@ -297,8 +297,8 @@ ROWS: Final = (
     ),
     Row(
         "run.lock",
-        ("run.lock",),
-        "launcher",
+        ("run.lock", "prune.lock"),
+        "launcher; prune",
         "nobody; the kernel keeps the lock",
         {EACH: "goes on|STOP"},
         {},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import nullcontext
 
 from minibot.cli.support.numbers import at_least
 from minibot.cli.support.output import show
@@ -12,6 +13,7 @@ from minibot.report.columns import table_lines
 from minibot.report.figures import counted, date_clock
 from minibot.report.pruning import (
     Fate,
+    alone,
     fates,
     half_removed,
     left_metrics,
@@ -20,6 +22,7 @@ from minibot.report.pruning import (
 )
 from minibot.report.records import bytes_of
 from minibot.runtime.clock import wall_ms
+from minibot.runtime.paths import Var
 
 HELP = "remove old sealed runs, never a report or a night that ready counts; --yes does it"
 EXAMPLE = "minibot prune --keep 30"
@@ -44,6 +47,12 @@ def run(arguments: argparse.Namespace) -> int:
             "prune needs to know which runs are old.", "Give --keep N, --older-than DAYS or both."
         )
     var = var_of(arguments)
+    with alone(var) if arguments.yes else nullcontext():
+        return _prune(var, arguments)
+
+
+def _prune(var: Var, arguments: argparse.Namespace) -> int:
+    """List runs, or remove them; 0."""
     found = fates(var, wall_ms(), keep=arguments.keep, days=arguments.older_than)
     doomed = [fate for fate in found if not fate.stays]
     left, unpacked, half = left_metrics(var, doomed), unpacked_bundles(var), half_removed(var)

@@ -8,15 +8,18 @@ The next removal ends one that died. Unpacked copies of bundles go in the same w
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from minibot.events.model import JsonObject
 from minibot.events.unit_sizes import DAY_MS
-from minibot.kernel.errors import RunStop
+from minibot.kernel.codes import IO_ENOSPC
+from minibot.kernel.errors import LockBusy, Refusal, RunStop
 from minibot.kernel.files import FILES, Files, ensure_folder, io_stop, read_hashed, sync_folder
+from minibot.kernel.lock import WriterLock
 from minibot.kernel.seal import SEAL_FILE
 from minibot.report.readiness import rests_on
 from minibot.report.records import COPY, UNSEALED, RunRecord, bytes_of, read_records
@@ -25,6 +28,7 @@ from minibot.runtime.manifest import is_run_id
 from minibot.runtime.paths import Var
 
 REPORT: Final = "report"
+LOCK_FILE: Final = "prune.lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,32 @@ class Fate:
     def to_json(self) -> JsonObject:
         """Return it as one JSON object."""
         return {"run_id": self.record.run_id, "stays": self.stays or None, "frees": self.frees}
+
+
+@contextmanager
+def alone(var: Var, files: Files = FILES) -> Iterator[None]:
+    """Within it, no other removal works on this `var`; one that is not there has nothing to lock.
+
+    Raises:
+        Refusal: Another one does.
+        RunStop: The lock cannot be made.
+    """
+    if not var.root.is_dir():
+        yield
+        return
+    try:
+        lock = WriterLock(var.root / LOCK_FILE, files=files)
+    except RunStop as error:
+        if error.reason_code != IO_ENOSPC:
+            raise
+        yield  # A full disk has no room for another name, and is what a removal frees.
+        return
+    except LockBusy as error:
+        raise Refusal(
+            f"another prune removes runs of {var.root}.", "Wait for its end, then see what is left."
+        ) from error
+    with closing(lock):
+        yield
 
 
 def fates(var: Var, now_ms: int, *, keep: int | None, days: int | None) -> list[Fate]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +11,8 @@ import pytest
 from minibot.events.unit_sizes import DAY_MS
 from minibot.kernel.errors import RunStop
 from minibot.kernel.files import write_hashed
-from minibot.kernel.system import Files, StrPath
-from minibot.report.pruning import fates, left_metrics, remove, unpacked_bundles
+from minibot.kernel.system import Access, Files, StrPath
+from minibot.report.pruning import alone, fates, left_metrics, remove, unpacked_bundles
 from minibot.runtime.paths import Var
 from tests.kernel.kernel_support import FaultFiles
 from tests.manifests import made_manifest
@@ -163,6 +164,29 @@ def test_rest_of_a_removal_that_broke_off_is_told_with_its_bytes(tmp_path: Path)
     assert [path.name for path in (var.pruned / old).iterdir()] == ["report"]
 
 
+def test_removal_beside_another_is_refused_and_a_list_is_not(tmp_path: Path) -> None:
+    """Each would take away what the other has counted and moves."""
+    var, old, _ = put_reported(tmp_path)
+
+    with alone(var):
+        listed = verb(tmp_path, "prune", "--keep", "1")
+        beside = verb(tmp_path, "prune", "--keep", "1", "--yes")
+        assert (var.runs / old).is_dir()
+
+    assert (listed.code, beside.code) == (0, 2)
+    assert "another prune removes runs" in beside.err
+    assert verb(tmp_path, "prune", "--keep", "1", "--yes").code == 0
+    assert not (var.runs / old).exists()
+
+
+def test_full_disk_keeps_no_removal_from_making_room(tmp_path: Path) -> None:
+    """Even the empty file of a lock needs a name."""
+    with alone(Var(tmp_path), Full()):
+        pass
+
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_run_that_was_brought_back_goes_again_and_both_reports_stay(tmp_path: Path) -> None:
     """The report of its first removal has its name in `var/pruned`."""
     var = Var(tmp_path)
@@ -178,6 +202,15 @@ def test_run_that_was_brought_back_goes_again_and_both_reports_stay(tmp_path: Pa
     assert [path.name for path in var.runs.iterdir()] == [new]
     kept = sorted(path.read_text() for path in var.pruned.rglob("*") if path.is_file())
     assert kept == ["first", "second"]
+
+
+class Full(Files):
+    """System that makes no file any more."""
+
+    def open(self, path: StrPath, access: Access) -> int:
+        if access is Access.CREATE:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().open(path, access)
 
 
 class Unwilling(Files):
