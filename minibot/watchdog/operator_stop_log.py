@@ -140,10 +140,16 @@ def append_stop(var: Var, json: bytes, print_line: PrintLine = warn) -> None:
 
 def _append(var: Var, json: bytes) -> None:
     wanted = canonical.decode(json)["id"]
-    if any(envelope["id"] == wanted for envelope in read_stops(var.root)):
+    if _has(var, wanted):
         return
     with closing(open_side_writer(var.root, STOP_JOURNAL, sync=True)) as writer:
-        writer.append([encode_line(json)])
+        # A line of a killed copy stood above the head, and the writer has published it.
+        if not _has(var, wanted):
+            writer.append([encode_line(json)])
+
+
+def _has(var: Var, wanted: object) -> bool:
+    return any(envelope["id"] == wanted for envelope in read_stops(var.root))
 
 
 def _set_aside(var: Var) -> Path:

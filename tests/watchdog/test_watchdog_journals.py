@@ -293,6 +293,26 @@ def test_stops_of_all_parts_reach_the_operators_journal_once(tmp_path: Path) -> 
     assert list(verify_tree(stage.var.stop_journal)) == []
 
 
+@pytest.mark.row("N-88", "F160")
+def test_stop_whose_copy_was_killed_before_its_publication_is_on_record_once(
+    tmp_path: Path,
+) -> None:
+    """Its line stands above the head; the next copy publishes it, and must not write it again."""
+    stage = Stage(tmp_path / "var")
+    stage.leave_stop("risk_role", "RISK_LIMIT")
+    copy_stops(stage.var, stage.codec)
+    head = stage.var.root / "stop_journal.head"
+    before = head.read_bytes()
+    stop = stage.leave_stop("execution_role", "WATCHDOG_LOST")
+    copy_stops(stage.var, stage.codec)
+    head.write_bytes(before)
+
+    copy_stops(stage.var, stage.codec)
+
+    found = [envelope["id"] for envelope in read_stops(stage.var.root)]
+    assert (len(found), found[-1]) == (2, stop.id)
+
+
 @pytest.mark.row("N-89")
 def test_flag_is_cleared_on_record_with_who_why_and_which_run(tmp_path: Path) -> None:
     """Clearing a flag is journaled with user, reason and run."""
