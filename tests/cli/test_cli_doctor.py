@@ -19,7 +19,7 @@ import pytest
 
 from minibot.cli.support.accelerators import gpus, instructions
 from minibot.cli.support.doctor_checks import _market_data, rows, verdict
-from minibot.cli.support.leftover_checks import leftover_checks, run_processes
+from minibot.cli.support.leftover_checks import account_checks, leftover_checks, run_processes
 from minibot.cli.support.machine_checks import (
     RUN_BYTES_PER_HOUR,
     chrony_result,
@@ -375,6 +375,28 @@ def test_queues_that_no_start_clears_fail_the_check_as_they_refuse_the_start(
         clear_former_run(stage.var, stage.contracts, stage.roles)
     assert (found.level, found.found) == ("FAIL", refused.value.message)
     assert found.remedy == refused.value.remedy
+
+
+@pytest.mark.parametrize("harm", ["", "waits", "fills", "folder"])
+def test_account_that_no_start_carries_on_fails_the_check(
+    short_run: ShortRun, var_dir: Path, harm: str
+) -> None:
+    """A profile that carries is refused each evening until a person decides."""
+    shutil.copytree(short_run.var, var_dir, dirs_exist_ok=True)
+    var, run_dir = Var(var_dir), var_dir / "runs" / short_run.run_id
+    if harm == "waits":
+        (run_dir / "seal.json").unlink()
+    elif harm == "fills":
+        shutil.rmtree(run_dir / "queues" / "fills")
+    elif harm == "folder":
+        shutil.rmtree(run_dir)
+
+    (found,) = account_checks(profile("portfolio.start_from=carry"), var)
+
+    assert found.level == ("FAIL" if harm in ("fills", "folder") else "OK"), found
+    assert short_run.run_id in found.found
+    assert found.passed or "start_from to fresh" in found.remedy
+    assert list(account_checks(profile(), var)) == []
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 
 from minibot.cli.support.entry_checks import MARKETS, entry_checks, market_check
-from minibot.cli.support.leftover_checks import leftover_checks
+from minibot.cli.support.leftover_checks import account_checks, leftover_checks
 from minibot.cli.support.machine_checks import machine_checks
 from minibot.cli.support.trial_checks import trial_checks
 from minibot.exchanges.base import REFUSED, RestError, StreamLost
@@ -51,6 +51,7 @@ def examine(config: Config, var: Var, words: str = "") -> Iterator[CheckResult]:
         yield _ai(config, var)
     yield from machine_checks(config, var)
     yield from leftover_checks(var)
+    yield from account_checks(config, var)
     yield from trial_checks(config, var, words)
     yield from entry_checks(config)
     yield from _market_data(config)

@@ -10,6 +10,8 @@ from typing import Final
 import psutil
 
 from minibot.events.reasons import REASONS
+from minibot.events.registry import Contracts
+from minibot.events.roles import Roles
 from minibot.gates.drill_processes import named
 from minibot.kernel import canonical
 from minibot.kernel.errors import Refusal, RunStop
@@ -17,13 +19,17 @@ from minibot.kernel.files import read_whole
 from minibot.kernel.seal import SEAL_FILE
 from minibot.report.figures import counted, listed
 from minibot.report.proof import waits_for_seal
+from minibot.runtime.clock import wall_ms
+from minibot.runtime.configuration.config import Config
 from minibot.runtime.paths import Var
 from minibot.runtime.runfiles import run_folders
 from minibot.runtime.running import running_run
+from minibot.watchdog.opening import last_run, opening_of, refuse_gone
 from minibot.watchdog.preflight import CheckResult
 from minibot.watchdog.recovery import refuse_uncleared
 
 RUNNING, UNSEALED_RUN, PROCESSES, STATUS = "running", "unsealed", "processes", "status"
+ACCOUNT: Final = "account"
 RUN_FLAG: Final = "--run"
 _SHOWN: Final = 3
 
@@ -41,6 +47,27 @@ def leftover_checks(var: Var) -> Iterator[CheckResult]:
     yield _unsealed(var)
     yield _processes(var)
     yield _status(var)
+
+
+def account_checks(config: Config, var: Var) -> Iterator[CheckResult]:
+    """Yield whether a start could carry on the last run's account; nothing if it begins afresh."""
+    if config.portfolio.start_from == "fresh":
+        return
+    last = last_run(var.runs, is_simulated=config.embedded is not None)
+    try:
+        refuse_gone(config, var)
+        if last is not None and waits_for_seal(last):
+            yield CheckResult(ACCOUNT, True, f"that of {last.name}, once it is sealed")
+            return
+        opening_of(config, var.runs, Contracts.of_project(), Roles.of_project(), wall_ms())
+    except Refusal as refusal:
+        yield CheckResult(ACCOUNT, False, refusal.message, refusal.remedy)
+    except RunStop as error:
+        remedy = REASONS[error.reason_code].remedy
+        yield CheckResult(ACCOUNT, False, str(error), remedy)
+    else:
+        found = "no run to carry on from" if last is None else f"carries on from {last.name}"
+        yield CheckResult(ACCOUNT, True, found)
 
 
 def _unsealed(var: Var) -> CheckResult:
