@@ -16,7 +16,7 @@ from minibot.runtime.manifest import is_run_id
 from minibot.runtime.paths import Var
 
 CURRENT_FILE: Final = "current.json"
-LOST: Final = "lost"
+LOST_QUEUES: Final = "lost"
 """Key of the note: queues that were gone when a recovery of the run began."""
 
 

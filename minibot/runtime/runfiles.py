@@ -265,9 +265,9 @@ def missing_of(run_dir: Path, needed: Sequence[str]) -> list[str]:
 
 
 def queues_lost(run_dir: Path) -> list[str]:
-    """Return what a sealed run's queues had lost when they were recovered, by its seal.
+    """Return the losses of a sealed run's queues before their recovery, by its seal.
 
-    Recovery makes again what is gone, so that nothing else shows it.
+    Recovery makes lost files again, so that nothing else shows them.
     """
     try:
         told = read_hashed(run_dir / SEAL_FILE)["extra"].get("findings", [])

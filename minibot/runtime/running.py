@@ -21,7 +21,7 @@ from minibot.kernel.canonical import JsonObject, decode
 from minibot.kernel.errors import Refusal, RunStop
 from minibot.kernel.files import FILES, Access, read_hashed, read_whole, write_hashed
 from minibot.runtime.clock import wall_ms
-from minibot.runtime.current_note import CURRENT_FILE, LOST, current_note, ended_note
+from minibot.runtime.current_note import CURRENT_FILE, LOST_QUEUES, current_note, ended_note
 from minibot.runtime.paths import Var
 
 LOCK_MODE: Final = 0o600
@@ -206,7 +206,7 @@ def note_ended(var: Var, run_id: str) -> None:
     path = var.root / CURRENT_FILE
     note = read_hashed(path)
     if note["run_id"] == run_id:
-        kept = {LOST: note[LOST]} if LOST in note else {}
+        kept = {LOST_QUEUES: note[LOST_QUEUES]} if LOST_QUEUES in note else {}
         write_hashed(path, {**ended_note(run_id), **kept})
 
 
@@ -219,10 +219,10 @@ def note_lost(var: Var, run_id: str, found: list[str]) -> list[str]:
     note = current_note(var)
     if note.get("run_id") != run_id:
         note = ended_note(run_id)
-    noted = [str(each) for each in note.get(LOST, ())]
+    noted = [str(each) for each in note.get(LOST_QUEUES, ())]
     lost = list(dict.fromkeys([*noted, *found]))
     if lost != noted:
-        write_hashed(var.root / CURRENT_FILE, {**note, LOST: lost})
+        write_hashed(var.root / CURRENT_FILE, {**note, LOST_QUEUES: lost})
     return lost
 
 

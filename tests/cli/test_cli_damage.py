@@ -67,7 +67,7 @@ def test_verdict_on_a_run_without_a_queue_is_no_pass(
 def test_stop_of_a_run_without_a_queue_stays_its_verdict(
     stopped_run: ShortRun, tmp_path: Path
 ) -> None:
-    """What is gone is said with it."""
+    """The queue that is gone is said with it."""
     copied = tmp_path / "var" / "runs" / stopped_run.run_id
     shutil.copytree(stopped_run.run_dir, copied)
     shutil.rmtree(queue_folder(copied / QUEUES, FILLS))
@@ -82,7 +82,7 @@ def test_stop_of_a_run_without_a_queue_stays_its_verdict(
 def test_replay_against_a_damaged_seal_proves_nothing(
     short_run: ShortRun, tmp_path: Path, content: bytes
 ) -> None:
-    """Nothing says then that manifest and queues are those of the night."""
+    """Manifest and queues may then be those of any night."""
     copied = tmp_path / "var" / "runs" / short_run.run_id
     shutil.copytree(short_run.run_dir, copied)
     (copied / SEAL_FILE).write_bytes(content)
