@@ -20,7 +20,7 @@ from minibot.events.registry import Contracts
 from minibot.events.roles import Roles
 from minibot.kernel.audit import SEALED
 from minibot.kernel.errors import IntegrityError, LockBusy, Refusal, RunStop
-from minibot.kernel.files import read_hashed, write_atomic
+from minibot.kernel.files import read_hashed, write_atomic, write_hashed
 from minibot.kernel.head import head_path, newest, read_head_bytes
 from minibot.kernel.journal import JournalWriter
 from minibot.kernel.queue import (
@@ -40,7 +40,7 @@ from minibot.kernel.seal import (
     seal_run,
 )
 from minibot.runtime.clock import CLOCK_FILE, RunClock
-from minibot.runtime.current_note import CURRENT_FILE, run_of_lines
+from minibot.runtime.current_note import CURRENT_FILE, ended_note, run_of_lines
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
 from minibot.runtime.runfiles import is_run_folder, make_room
@@ -89,13 +89,16 @@ def clear_former_run(var: Var, contracts: Contracts, roles: Roles) -> FormerRun 
     run_dir = _former_run_dir(var)
     if run_dir is None:
         return None
+    marker = var.root / CURRENT_FILE
+    if not marker.exists():  # A start after one killed in the release finds no such lines.
+        write_hashed(marker, ended_note(run_dir.name))
     recovered = None
     if _waits_for_recovery(var, run_dir):
         recovered = _recover(var, run_dir, contracts, roles)
     if recovered is not None or _is_sealed(run_dir):
         with _remedy_of_release(var, run_dir):
             release(var.queues, run_dir)
-    (var.root / CURRENT_FILE).unlink(missing_ok=True)
+    marker.unlink(missing_ok=True)
     return recovered
 
 

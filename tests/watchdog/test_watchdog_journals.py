@@ -691,6 +691,29 @@ def test_former_run_is_told_by_its_lines_where_its_note_is_gone(
     assert not list(stage.var.queues.rglob("*.jsonl"))
 
 
+@pytest.mark.row("F160")
+def test_release_that_was_killed_is_ended_by_the_next_start_where_the_note_was_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lines named the run, and those go first; the parts that are left name none."""
+    stage = left_run(tmp_path)
+    (stage.var.root / "current.json").unlink()
+
+    def die_behind_the_inboxes(queues: Path, _: Path) -> None:
+        for path in queues.rglob("inbox.*"):
+            path.unlink()
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(recovery, "release", die_behind_the_inboxes)
+        with pytest.raises(Killed):
+            clear_former_run(stage.var, stage.contracts, stage.roles)
+
+    assert clear_former_run(stage.var, stage.contracts, stage.roles) is None
+    assert not list(stage.var.queues.rglob("*.jsonl"))
+    assert list(verify_tree(stage.run_dir)) == []
+
+
 def test_sealed_run_that_has_lost_a_file_gets_it_back_by_the_remedy(tmp_path: Path) -> None:
     """The start says where the last copy is, and goes on once the run has it again."""
     stage = left_run(tmp_path)
