@@ -180,7 +180,7 @@ def _free_place(place: Path, name: str, files: Files) -> Path:
 def _held(record: RunRecord, current: str | None) -> str:
     """Return why a run is not a finished one, empty if it is."""
     if record.run_id == current:
-        return "its queues are in use"
+        return "its queues stand until the next start"
     if record.is_copy:
         return COPY
     if record.manifest is None:
