@@ -325,7 +325,9 @@ def test_page_is_read_by_keyboard_and_by_screen_readers(page: Served) -> None:
     assert len(wide) > 5
     for each in wide:
         assert 'tabindex="0"' in each, each
-        assert re.search(r'role="region".*aria-label="[^"]+"', each), each
+        name = re.search(r'role="region".*aria-label(?:="[^"]|ledby="([^"]+)")', each)
+        assert name, each
+        assert name[1] is None or f'id="{name[1]}"' in text, each
 
 
 # --- every answer -----------------------------------------------------------------------------
