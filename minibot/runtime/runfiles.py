@@ -218,21 +218,21 @@ def run_folders(runs: Path) -> list[Path]:
     return [runs / name for name in names if is_run_folder(runs / name)]
 
 
-def refuse_closed(runs: Path) -> None:
-    """Refuse to look for runs where this user may not look: none would seem to be there.
+def refuse_closed(folder: Path) -> None:
+    """Refuse a folder of runs into which this user may not look: no run would seem to be there.
 
     Raises:
-        Refusal: Only another user may look into the folder.
+        Refusal: Only another user may look into it.
     """
     try:
-        os.stat(os.path.join(runs, os.curdir))
+        os.stat(os.path.join(folder, os.curdir))
     except PermissionError as error:
         raise Refusal(
-            f"{runs} is closed to this user: the runs there cannot be seen.",
+            f"{folder} is closed to this user: what runs there cannot be seen.",
             "Give the command as the user of that folder, or name another one: --var DIR",
         ) from error
     except OSError:
-        pass  # It is not there yet, or no folder.
+        pass  # It is not there yet, or no folder: verbs say what that means.
 
 
 def own_runs(runs: Path) -> Iterator[tuple[Path, Manifest | None]]:

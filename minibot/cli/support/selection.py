@@ -30,15 +30,7 @@ def var_of(arguments: argparse.Namespace) -> Var:
         root = Path(os.path.abspath(plain(arguments.var)))
     else:
         root = resolve("var")
-    try:
-        os.stat(os.path.join(root, os.curdir))
-    except PermissionError as error:
-        raise Refusal(
-            f"{root} is closed to this user: what runs there cannot be seen.",
-            "Give the command as the user of that folder, or name another one: --var DIR",
-        ) from error
-    except OSError:
-        pass  # It is not there yet, or no folder: verbs say what that means.
+    refuse_closed(root)
     return Var(root)
 
 
