@@ -33,6 +33,7 @@ class BarMarket:
         first, last: The rows that are traded, `last` excluded.
         own: Index of the table's own interval, -1 for none.
         opening: Events before these rows: rules and history.
+        block_rows: Most rows of a block.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class BarMarket:
         self.lanes = Lanes(table, intervals, read)
         self.own = self.lanes.own
         self.opening: list[Root] = []
+        self.block_rows = BLOCK_ROWS
         self._intrabar = Intrabar(symbol, rules, model)
         opened, ends = table.columns["open_ts"], table.columns["end_ts"]
         self.first = int(opened.searchsorted(span[0]))
@@ -75,7 +77,7 @@ class BarMarket:
 
     def block(self, first: int) -> BarBlock:
         """Return rows from `first` on, prepared for walking."""
-        return BarBlock(self.shapes, self.lanes, first, min(self.last, first + BLOCK_ROWS))
+        return BarBlock(self.shapes, self.lanes, first, min(self.last, first + self.block_rows))
 
     def intrabar(self) -> Intrabar:
         """Return the market's only `Intrabar`, which turns one bar at a time into ticks."""

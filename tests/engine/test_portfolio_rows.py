@@ -11,7 +11,7 @@ import pytest
 from minibot.backtest.sources.bars import BarSource
 from minibot.backtest.sources.portfolio import Merged
 from minibot.cores.scaled_tick import ScaledTick
-from minibot.engine import portfolio_rows
+from minibot.engine import portfolio_rows, walked_portfolio
 from minibot.engine.intrabar import Candle
 from minibot.engine.lockstep import Lockstep
 from minibot.engine.portfolio_rows import PortfolioRows
@@ -76,6 +76,12 @@ def both(config: Config, source: Merged) -> tuple[BacktestResult, BacktestResult
     if not rows.stop:
         assert states == others
     return rows, events
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Walk in blocks so small that rows of every kind lie at their borders."""
+    monkeypatch.setattr(walked_portfolio, "SYMBOL_BLOCK_ROWS", 13)
 
 
 @pytest.fixture
