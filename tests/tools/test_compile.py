@@ -203,8 +203,8 @@ def test_result_of_a_worker_holds_no_object_of_a_compiled_module() -> None:
 
 
 def test_training_runs_every_core() -> None:
-    """The training runs orders, bars and digests of every core."""
-    told = training.train(ticks=3_000, bars=600)
+    """The training runs orders, bars, portfolios and digests of every core."""
+    told = training.train(ticks=3_000, bars=600, steps=400)
 
-    assert len(told) == len(training.TICK_CASES) + 1
+    assert len(told) == len(training.TICK_CASES) + 1 + len(training.PORTFOLIOS)
     assert min(fills for fills, _ in told) > 0
