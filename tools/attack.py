@@ -112,10 +112,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not attacks:
         print("no attack is called so; see --list", file=sys.stderr)
         return 2
-    return report(attacks, arguments.jobs, arguments.json)
+    seed = f" by seed {arguments.seed}" if arguments.part > 1 else ""
+    return report(attacks, arguments.jobs, arguments.json, seed)
 
 
-def report(attacks: Sequence[tuple[int, Attack]], jobs: int, as_json: bool) -> int:
+def report(attacks: Sequence[tuple[int, Attack]], jobs: int, as_json: bool, seed: str) -> int:
     """Play attacks; print each as it ends and the verdict last; return the exit code."""
     begun = time.monotonic()
     shelf = Shelf(FOLDER / "shelf")
@@ -131,7 +132,7 @@ def report(attacks: Sequence[tuple[int, Attack]], jobs: int, as_json: bool) -> i
     if as_json:
         print(json.dumps([_document(item) for item in played], indent=2))
     else:
-        names = f"of {len(REGISTERED)}, {time.monotonic() - begun:.0f} s"
+        names = f"of {len(REGISTERED)}{seed}, {time.monotonic() - begun:.0f} s"
         print(f"attacks: {len(played)} played {names}, {findings} findings")
     return 1 if findings else 0
 

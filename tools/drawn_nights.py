@@ -144,7 +144,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         differences += len(found)
         for text in found:
             print(f"seed {words.seed}, number {number}: {text}", flush=True)
-    print(f"{time.monotonic() - begun_s:.1f} s")
+    print(f"drawn by seed {words.seed}: {time.monotonic() - begun_s:.1f} s")
     print(f"{len(numbers):,} nights, {fills:,} fills, {differences:,} differences")
     return 1 if differences else 0
 

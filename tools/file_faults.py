@@ -316,7 +316,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.write:
         PAGE.write_text(page(), encoding="utf-8")
         return 0
-    return campaign(chosen(arguments), arguments.jobs)
+    seed = f" by seed {arguments.seed}" if arguments.part > 1 else ""
+    return campaign(chosen(arguments), arguments.jobs, seed)
 
 
 def chosen(arguments: argparse.Namespace) -> list[Cell]:
@@ -334,7 +335,7 @@ def chosen(arguments: argparse.Namespace) -> list[Cell]:
     return wanted
 
 
-def campaign(wanted: Sequence[Cell], jobs: int) -> int:
+def campaign(wanted: Sequence[Cell], jobs: int, seed: str) -> int:
     """Play cells, print each and the verdict last."""
     begun = time.monotonic()
     played: list[Played] = []
@@ -358,7 +359,8 @@ def campaign(wanted: Sequence[Cell], jobs: int) -> int:
             note(results)
     findings = sum(not result.is_expected for result in played)
     spent = time.monotonic() - begun
-    print(f"file faults: {len(played)} cells of {len(cells())}, {spent:.0f} s, {findings} findings")
+    part = f"{len(played)} cells of {len(cells())}{seed}"
+    print(f"file faults: {part}, {spent:.0f} s, {findings} findings")
     return 1 if findings else 0
 
 

@@ -455,8 +455,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     judged = len(chosen) - excused
     percent = 100 * dead / judged if judged else 100.0
     print(
-        f"mutants {len(chosen)} of {len(every)}, dead {dead}, alike {excused}, "
-        f"living {judged - dead}: {percent:.1f} % die; {time.monotonic() - began:.0f} s"
+        f"mutants {len(chosen)} of {len(every)} by seed {arguments.seed}, dead {dead}, "
+        f"alike {excused}, living {judged - dead}: {percent:.1f} % die; "
+        f"{time.monotonic() - began:.0f} s"
     )
     return 0 if judged - dead <= living_max(judged) and not wrong else 1
 

@@ -130,7 +130,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if played.differences:
             text = ", ".join(played.differences)
             print(f"seed {words.seed}, number {number}: {text}", flush=True)
-    print(f"{time.monotonic() - begun_s:.1f} s")
+    print(f"{words.market} drawn by seed {words.seed}: {time.monotonic() - begun_s:.1f} s")
     print(f"{len(numbers):,} backtests, {fills:,} fills, {differences:,} differences")
     return 1 if differences else 0
 

@@ -119,7 +119,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     seconds = time.monotonic() - begun_s
     silent = sorted(gates() - {what.rpartition(" ")[2] for what in seen})
     print("never fired: " + (", ".join(silent) or "none of risk's gates"))
-    print(f"{played:,} nights, {seconds:.1f} s, {events / seconds:,.0f} events a second")
+    drawn = f"{played:,} nights drawn by seed {words.seed}"
+    print(f"{drawn}, {seconds:.1f} s, {events / seconds:,.0f} events a second")
     print(f"{events:,} events, {violations:,} violations")
     return 1 if violations else 0
 
