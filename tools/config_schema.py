@@ -37,8 +37,8 @@ HEAD: Final = {
     "type": "object",
     "description": (
         "A file without extends is a whole profile and names every key; one with extends is an "
-        "overlay and names what it changes. Keys are known; _ms is machine time, _market_ms market "
-        "time, duration_ms and the ages and horizons of strategy, risk and ai market time."
+        "overlay and names what it changes. Keys are known; _ms is wall-clock time, _market_ms "
+        "market time, duration_ms and the ages and horizons of strategy, risk and ai market time."
     ),
 }
 TYPES: Final = {int: "integer", str: "string", bool: "boolean", tuple: "array"}

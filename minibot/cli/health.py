@@ -161,6 +161,7 @@ def _rows(detail: JsonObject) -> list[Row]:
             if figures.get("backlog")
         ]
         backlog = f"backlog: {', '.join(waiting)}" if waiting else "no backlog"
-        text = f"{role['role']:<15} {role['state']:<9} heard {role['age_s']} s ago, {backlog}"
+        beat = f"last heartbeat {role['age_s']} s ago"
+        text = f"{role['role']:<15} {role['state']:<9} {beat}, {backlog}"
         rows.append(Row("roles" if not place else "", text))
     return rows

@@ -200,7 +200,7 @@ def make_room(run_dir: Path) -> list[str]:
         done.append(f"what was in place of the run's folder is now {foreign.name}")
     if not os.path.lexists(run_dir):
         ensure_folder(run_dir)
-        done.append("the run's folder was gone; it was made anew for its queues and its seal alone")
+        done.append("the run's folder was gone; it was made again for queues and seal alone")
     return done
 
 

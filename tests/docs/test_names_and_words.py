@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import subprocess
 from collections import defaultdict
 from pathlib import Path
@@ -16,6 +18,18 @@ from tools.house import in_old_idiom
 OLD_IDIOM_LEFT = {"minibot": 0, "tests": 0, "tools": 0}
 # First lines that are titles of committed schemas, whose bytes are pinned by manifests.
 TITLES = "minibot.events.model:"
+
+# Words of screens and pages that were replaced by a trader's (docs/STYLE.md, "Prose").
+REPLACED = re.compile(
+    r"made anew|made market|machine time|\bheard \S+ (m?s|min|h) ago|the fees of it|\bcheat"
+    r"|\bask a run|syncs in it|this disk syncs|opening \+ entries|no rule spoke|wished to"
+    r"|journaled in this|to be had|at least jail asked|rows that are none|or say it otherwise"
+    r"|its sentence says|as its night took|before anything starts|that is none, stops"
+    r"|unread is cut off",
+    re.IGNORECASE,
+)
+# Texts of which sealed manifests pin the bytes.
+PINNED = {"minibot.events.field_types", "minibot.events.model"}
 
 # The last commit before the rule, and the rule.
 FIRST_COMMIT = "463c865"
@@ -37,6 +51,52 @@ def test_docstring_names_its_thing_at_once(part: str, project: Path) -> None:
 
     assert len(trees) > 50
     assert len(found) <= OLD_IDIOM_LEFT[part], "\n".join(found)
+
+
+def shown_texts(tree: ast.Module) -> str:
+    """Return every text of a module but docstrings, a line each; values in a text are `5`."""
+    skipped = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    skipped |= {
+        id(part)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.JoinedStr)
+        for part in ast.walk(node)
+    }
+    texts = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            values = [getattr(part, "value", None) for part in node.values]
+            texts.append("".join(part if isinstance(part, str) else "5" for part in values))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            texts += [node.value] if id(node) not in skipped else []
+    return "\n".join(texts)
+
+
+@pytest.mark.slow
+def test_screens_and_pages_speak_a_traders_language(project: Path) -> None:
+    """No text of the product, no page by hand and no asset bears a word that was replaced."""
+    said = {
+        name: shown_texts(tree)
+        for name, tree in parsed(project, "minibot").items()
+        if name not in PINNED
+    }
+    pages = [
+        project / "README.md",
+        project / "config" / "config.v1.schema.json",
+        *(page for page in (project / "docs").glob("*.md") if page.name != "DATA_CONTRACTS.md"),
+        *(project / "docs" / "reference").glob("*.md"),
+        *(project / "minibot" / "ops" / "web" / "assets").glob("*.[hj]*"),
+    ]
+    said |= {str(page.relative_to(project)): page.read_text("utf-8") for page in pages}
+
+    found = [
+        (name, word[0])
+        for name, text in said.items()
+        for word in REPLACED.finditer(" ".join(text.split()))
+    ]
+
+    assert len(pages) > 30
+    assert found == []
 
 
 @pytest.mark.process

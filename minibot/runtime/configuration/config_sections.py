@@ -550,7 +550,7 @@ class Chaos:
     after_ms: Annotated[
         int | None,
         whole(0, 86_400_000),
-        "Machine time before an instrument goes wrong.",
+        "Wall-clock time before an instrument goes wrong.",
     ] = field(default=None, metadata=OPTIONAL)
     amount: Annotated[
         int | None,
