@@ -10,21 +10,10 @@ from minibot.events.reasons import NONDETERMINISM
 from minibot.kernel.errors import InvariantError
 
 
-def finish(
+def finalize_drafts(
     drafts: Sequence[Draft], cause: Event, *, run_id: str, role: str, cmdline_hash: str
 ) -> list[tuple[str, Event]]:
     """Return the events of one step with their queues: ids derived, causes resolved.
-
-    Raises:
-        InvariantError: A draft names a later draft, or has no cause.
-    """
-    return finish_of(drafts, cause.id, run_id=run_id, role=role, cmdline_hash=cmdline_hash)
-
-
-def finish_of(
-    drafts: Sequence[Draft], cause_id: str, *, run_id: str, role: str, cmdline_hash: str
-) -> list[tuple[str, Event]]:
-    """Return the events of a step, like `finish`, given the id of its input.
 
     Raises:
         InvariantError: A draft names a later draft, or has no cause.
@@ -45,7 +34,7 @@ def finish_of(
             raise InvariantError(role, NONDETERMINISM, f"draft {ordinal} has no cause")
         event = Event(
             ts=draft.ts,
-            id=derive_id(run_id, role, cause_id, ordinal),
+            id=derive_id(run_id, role, cause.id, ordinal),
             source=role,
             run_id=run_id,
             cmdline_hash=cmdline_hash,

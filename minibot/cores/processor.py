@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-from minibot.cores.finalize import finish
+from minibot.cores.finalize import finalize_drafts
 from minibot.cores.input_order import (
     Decode,
     DecodeMany,
@@ -180,7 +180,7 @@ class Processor(Progress):
         Raises:
             InvariantError: A message has no cause, or names a later one as its cause.
         """
-        return finish(
+        return finalize_drafts(
             drafts_of(messages),
             cause,
             run_id=self._run_id,

@@ -119,7 +119,7 @@ class BarRows:
             are delivered. This and the next are set only while rows of several symbols are walked
             together.
         count: Number of ticks of the next row, without orders or levels in it.
-        calm_until: Until when ticks affect no core, by the walk of several symbols.
+        quiet_until: Until when ticks affect no core, by the walk of several symbols.
         ends_ts: End of the row whose ticks are delivered, likewise.
     """
 
@@ -144,7 +144,7 @@ class BarRows:
         self.beats: int = 0
         self.opens_ts: int = NEVER
         self.count: int = 0
-        self.calm_until: int = 0
+        self.quiet_until: int = 0
         self.ends_ts: int = 0
         self._place: i64 = 0  # Index of the next row in the block; set likewise.
         self._symbol: str = market.symbol

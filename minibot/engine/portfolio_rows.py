@@ -7,7 +7,7 @@ skipped, and only its closed bars are delivered. The ticks of any other symbol a
 one, each with the line number that its event would have.
 
 A symbol is quiet in a step if its ticks are skipped, else loud; a quiet symbol without a position
-is calm until a certain time. A step, or the rest of it, is steady if no position reaches a level
+is so until a known time. A step, or the rest of it, is steady if no position reaches a level
 and all positions together reach no bound on equity: then only the listener takes the ticks of held
 symbols, and the cores take the last one. In any other step the positions that reach no level are
 still: quiet too, but each of their ticks moves equity at its place among the delivered ticks.
@@ -154,7 +154,7 @@ class PortfolioRows:
         if is_passing:
             loud = []
             for number in members:
-                is_quiet = rows[number].calm_until > end_ts or self._calms(number, end_ts)
+                is_quiet = rows[number].quiet_until > end_ts or self._is_quiet(number, end_ts)
                 (quiet if is_quiet else loud).append(number)
         self._quiet, self._opened, self._delivered, self._held = quiet, 0, [], NO_SYMBOLS
         self._still, self._mark_tick, self._mark_place = NO_SYMBOLS, OPEN, 0
@@ -193,13 +193,13 @@ class PortfolioRows:
         for each in self.rows:
             each.settle()
 
-    def _calms(self, number: int, end_ts: int) -> bool:
+    def _is_quiet(self, number: int, end_ts: int) -> bool:
         """Return whether the ticks of a symbol's next row affect no core; remember until when."""
         rows = self.rows[number]
         if rows.last_ts >= self._begin_ts + self._lag_ms or self._listener.is_held(number):
             return False
         until = self._lockstep.quiet_until(self._symbols[number])
-        rows.calm_until = until
+        rows.quiet_until = until
         return until > end_ts
 
     def _are_fresh(self, numbers: list[int]) -> bool:
@@ -491,7 +491,7 @@ class PortfolioRows:
                     kept += 1
                     rows.deliver_closed(self.seq)
                 elif rows.pass_row(tick_seq, self.seq):
-                    rows.calm_until = 0
+                    rows.quiet_until = 0
                 elif end_ts <= self._beat_ts:  # No message followed that could stop the run.
                     self.seq = rows.seq
                     continue

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from minibot.cores.finalize import finish
+from minibot.cores.finalize import finalize_drafts
 from minibot.cores.input_order import KNOWN_IDS_MAX, Inputs, KnownIds, LineSource, Now, logged_steps
 from minibot.events.ids import derive_id
 from minibot.events.model import Ack, Beat, Draft, Event, Halt, Payload, RunOpening
@@ -249,13 +249,13 @@ def test_finish_resolves_earlier_drafts_and_refuses_later_ones() -> None:
     """A draft may refer to an earlier draft of its step, never to itself or a later one."""
     cause = beat(1)
     good = [Draft("a", Halt("x", "y"), 1, (cause.id,)), Draft("b", Halt("x", "y"), 1, (0,))]
-    events = finish(good, cause, run_id=RUN, role="r", cmdline_hash=HASH)
+    events = finalize_drafts(good, cause, run_id=RUN, role="r", cmdline_hash=HASH)
 
     assert events[1][1].cause_ids == (events[0][1].id,)
     assert len({item.id for _, item in events}) == 2
     for bad in ((1,), (0,), (-1,), ()):
         with pytest.raises(InvariantError):
-            finish(
+            finalize_drafts(
                 [Draft("a", Halt("x", "y"), 1, bad)],
                 cause,
                 run_id=RUN,

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from minibot.cores.finalize import finish
+from minibot.cores.finalize import finalize_drafts
 from minibot.cores.messages import Message, drafts_of
 from minibot.events.codec import Codec
 from minibot.events.ids import position_id
@@ -355,7 +355,7 @@ class Desk:
 
 def finished(messages: list[Message], cause: Event, role: str) -> list[tuple[str, Event]]:
     """Return a step's messages as events, as the shell makes them."""
-    made = finish(drafts_of(messages), cause, run_id=RUN_ID, role=role, cmdline_hash=HASH)
+    made = finalize_drafts(drafts_of(messages), cause, run_id=RUN_ID, role=role, cmdline_hash=HASH)
     assert [event for _, event in made] == [message.event(HASH) for message in messages]
     return made
 
