@@ -1,9 +1,10 @@
-"""The JSON Schema of run profiles, made of the sections that read them.
+"""The JSON Schema of run profiles and its page, made of the sections that read them.
 
-    python -m tools.config_schema --check    exit 1 when config/config.v1.schema.json says otherwise
-    python -m tools.config_schema --write    write it anew
+    python -m tools.config_schema --check    exit 1 when the schema or docs/reference/config.md says
+                                             otherwise
+    python -m tools.config_schema --write    write both
 
-A test holds the two equal, so the section is the one home of a key's type, range and description.
+A test holds them equal, so the section is the one home of a key's type, range and description.
 The schema accepts whole profiles and overlays: with `extends` no key is required.
 """
 
@@ -14,7 +15,8 @@ import dataclasses
 import inspect
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Final, get_args, get_origin, get_type_hints
 
@@ -27,7 +29,7 @@ from minibot.cores.profile_keys import (
 )
 from minibot.events.model import JsonObject
 from minibot.runtime.configuration.config_files import EXTENDS
-from minibot.runtime.configuration.config_schema import SCHEMA_PATH
+from minibot.runtime.configuration.config_schema import SCHEMA_PATH, describe
 from minibot.runtime.configuration.config_sections import EXTENDS_KEY, ProfileKeys
 
 HEAD: Final = {
@@ -45,6 +47,16 @@ TYPES: Final = {int: "integer", str: "string", bool: "boolean", tuple: "array"}
 # Rules that list all their values themselves.
 CLOSED: Final = frozenset({"const", "enum", "$ref", "type"})
 EXTENDS_AFTER: Final = "v"
+PAGE: Final = Path(__file__).resolve().parent.parent / "docs/reference/config.md"
+PAGE_HEAD: Final = """\
+# Keys of a profile
+
+Written from the typed sections by `python -m tools.config_schema --write`; a test holds both equal.
+
+`_ms` is wall-clock time; `_market_ms` is market time, and so are `duration_ms`, ages and horizons
+of `strategy`, `risk` and `ai`. An `optional` key may be absent from a whole profile.
+`minibot config show --origin` prints the values of yours.
+"""
 
 
 def schema() -> JsonObject:
@@ -74,6 +86,41 @@ def schema() -> JsonObject:
 def document() -> str:
     """Return the text of the schema's file."""
     return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def page() -> str:
+    """Return the text of the reference page: a table for each section."""
+    whole = schema()
+    required, sections = whole["else"]["required"], whole["else"]["properties"]
+    alone = {key: part for key, part in whole["properties"].items() if "properties" not in part}
+    parts = [PAGE_HEAD, _table(alone, required, "")]
+    for name, part in whole["properties"].items():
+        if name not in alone:
+            needed = sections.get(name, {}).get("required", [])
+            optional = "" if name in required else " Optional."
+            parts.append(f"## {name}\n\n{part['description']}{optional}")
+            parts.append(_table(part["properties"], needed, ""))
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def _table(keys: JsonObject, required: Sequence[str], prefix: str) -> str:
+    rows = [" | ".join(cells) for cells in _rows(keys, required, prefix)]
+    head = ["| key | allowed | meaning |", "| --- | --- | --- |"]
+    return "\n".join([*head, *(f"| {row} |" for row in rows)])
+
+
+def _rows(keys: JsonObject, required: Sequence[str], prefix: str) -> Iterator[tuple[str, str, str]]:
+    """Yield key, allowed values and meaning of each key, those within a section behind its own."""
+    for key, part in keys.items():
+        optional = "" if key in required else "optional: "
+        allowed, meaning = (
+            text.replace("|", "\\|") for text in (describe(part), part["description"])
+        )
+        yield f"`{prefix}{key}`", optional + allowed, meaning
+        items = part.get("items", {})
+        inner, name = (items, f"{key}[].") if "properties" in items else (part, f"{key}.")
+        if "properties" in inner:
+            yield from _rows(inner["properties"], inner.get("required", []), prefix + name)
 
 
 def _described(key: dataclasses.Field[Any], hint: Any) -> JsonObject:
@@ -126,20 +173,24 @@ def _only_kind(kind: Any) -> Any:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Check or write the schema; exit code 1 when the committed one is stale."""
+    """Check or write schema and page; exit code 1 when a committed one is stale."""
     flags = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    flags.add_argument("--check", action="store_true", help="exit 1 when the schema is stale")
-    flags.add_argument("--write", action="store_true", help="write the schema")
+    flags.add_argument("--check", action="store_true", help="exit 1 when one is stale")
+    flags.add_argument("--write", action="store_true", help="write both")
     arguments = flags.parse_args(argv)
-    text = document()
-    if arguments.write:
-        SCHEMA_PATH.write_text(text, encoding="utf-8")
-    same = SCHEMA_PATH.read_text(encoding="utf-8") == text
-    found = "as the sections say" if same else "stale, write it with --write"
-    print(f"{SCHEMA_PATH.name}: {found}")
-    return 0 if same else 1
+    texts = {SCHEMA_PATH: document()}
+    if PAGE.parent.is_dir():  # An installed copy has no docs.
+        texts[PAGE] = page()
+    stale = False
+    for path, text in texts.items():
+        if arguments.write:
+            path.write_text(text, encoding="utf-8")
+        same = path.is_file() and path.read_text(encoding="utf-8") == text
+        stale = stale or not same
+        print(f"{path.name}: {'as the sections say' if same else 'stale, write it with --write'}")
+    return 1 if stale else 0
 
 
 if __name__ == "__main__":

@@ -37,6 +37,7 @@ AREAS = [
 GENERATED = {
     "docs/FAULTS.md": "Written by `python -m tools.faults --write`",
     "docs/reference/commands.md": "`python -m tools.commands --write`",
+    "docs/reference/config.md": "`python -m tools.config_schema --write`",
     "docs/reference/files.md": "`python -m tools.file_faults --write`",
     "docs/reference/pictures.md": "`python -m tools.pictures --write`",
     "docs/reference/reasons.md": "`python -m minibot.events.schemas`",

@@ -23,7 +23,7 @@ from minibot.runtime.configuration.config import Config, config_of_manifest, loa
 from minibot.runtime.configuration.config_schema import SCHEMA_PATH, known_keys
 from minibot.runtime.configuration.config_sections import sections
 from tests.waiting import DEADLINE_S
-from tools.config_schema import document
+from tools.config_schema import PAGE, document, page
 
 PROJECT = Path(__file__).resolve().parents[2]
 DEMO = PROJECT / "config" / "nore-demo.v1.json"
@@ -150,6 +150,21 @@ def test_config_target_that_begins_with_a_digit_is_told_so() -> None:
 def test_config_sections_have_the_keys_of_the_schema() -> None:
     """The committed schema equals the sections (write it: python -m tools.config_schema)."""
     assert SCHEMA_PATH.read_text(encoding="utf-8") == document()
+
+
+def test_reference_page_has_each_key_of_a_profile() -> None:
+    """The page equals the sections and names every key (write: python -m tools.config_schema)."""
+    text = page()
+    alone, *parts = re.split(r"^## ", text, flags=re.MULTILINE)
+    rows = re.compile(r"^\| `([\w.]+)` \|", re.MULTILINE)
+
+    named = set(rows.findall(alone))
+    for part in parts:
+        section = part.partition("\n")[0]
+        named |= {section, *(f"{section}.{key}" for key in rows.findall(part))}
+
+    assert PAGE.read_text(encoding="utf-8") == text
+    assert set(known_keys()) <= named
 
 
 def test_config_holds_each_section_typed() -> None:
