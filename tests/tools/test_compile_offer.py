@@ -51,3 +51,14 @@ def test_offer_of_a_build_that_stands_names_its_switch(monkeypatch: pytest.Monke
 def test_only_rows_gain_from_compiled_cores(words: list[str], is_most: bool) -> None:
     """Tapes and nights are bound by JSON."""
     assert is_compilable(words, bar_profile()) is is_most
+
+
+def test_readme_offers_compiled_cores_with_what_they_cost(project: Path) -> None:
+    """The readme says from when compiled cores pay, and names the cost that `backtest` names."""
+    text = " ".join((project / "README.md").read_text(encoding="utf-8").split())
+    offered = text.partition("[Compiled cores]")[2].partition("**")[0]
+
+    assert compiled.OFFERED_S_MIN / compiled.SHARE_SAVED == 20
+    assert "over twenty seconds" in offered
+    assert "ten minutes of CPU" in offered
+    assert "ten minutes of CPU" in compiled.offer(60.0)
