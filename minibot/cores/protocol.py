@@ -1,7 +1,8 @@
 """Core: the interface of strategy, risk and execution towards every caller.
 
 A core has one entry, `process`. For each symbol it may name a range in which ticks change nothing
-(`quiet_range`); a caller with several such ticks in a row then passes only the last (`skip_to`).
+(`quiet_range`, or `quiet_ticks` for a caller that passes each bar and beat at its time);
+a caller with several such ticks in a row then passes only the last (`skip_to`).
 There is no other way in. Events, messages of other cores, ticks without an event (in floats for the
 strategy, in whole numbers for the others) and closed bars therefore take the same way live, in
 replay and in a backtest.
