@@ -15,6 +15,7 @@ from minibot.kernel.errors import Refusal
 from minibot.report.columns import table_lines
 from minibot.report.figures import date_clock
 from minibot.runtime.paths import shown_path
+from minibot.runtime.runfiles import refuse_closed
 
 HELP = "list downloaded data: series, span, rows; --gaps names what is missing; --verify hashes it"
 EXAMPLE = "minibot list-data --gaps"
@@ -31,6 +32,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """List the data; 1 when a file differs from the manifest."""
     root = var_of(arguments).root / "data"
+    refuse_closed(root)
     documents: list[dict[str, Any]] = []
     for series in all_series(root):
         changed = series.changed() if arguments.verify else []

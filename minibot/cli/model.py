@@ -19,6 +19,7 @@ from minibot.cli.support.selection import var_of
 from minibot.kernel.errors import Refusal
 from minibot.ops.operator import who
 from minibot.runtime.manifest import Manifest
+from minibot.runtime.runfiles import refuse_closed
 from minibot.runtime.running import running_run
 
 HELP = "list the AI's models, activate one that passed its gate, or roll back"
@@ -36,6 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     """List, activate or roll back; 2 when the snapshot may not be activated."""
     var = var_of(arguments)
     if arguments.action == "list":
+        refuse_closed(var.ai)
         listed = list_models(var.ai)
         show(arguments, [line.to_json() for line in listed], lines(listed))
         return 0

@@ -19,6 +19,7 @@ from minibot.kernel.files import read_hashed
 from minibot.report.figures import counted, date_clock, listed
 from minibot.report.records import RunRecord, counted_nights, days_of, read_records
 from minibot.runtime.paths import Var
+from minibot.runtime.runfiles import refuse_closed
 from minibot.runtime.stop import standing_flags
 
 GATES: Final = ("runtime_smoke", "schema", "atomic_io", "ai_isolation")
@@ -143,6 +144,7 @@ def _backtest(var: Var, code_sha256: str) -> Need:
     name = "a backtest over six months, twice the same"
     remedy = "minibot backtest --source klines:FILE --timerange FROM-TO --twice"
     short = 0
+    refuse_closed(var.backtests)
     for path in sorted(var.backtests.glob(f"*/{TWICE_FILE}")):
         try:
             record = read_hashed(path)

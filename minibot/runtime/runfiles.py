@@ -219,7 +219,7 @@ def run_folders(runs: Path) -> list[Path]:
 
 
 def refuse_closed(folder: Path) -> None:
-    """Refuse a folder of runs into which this user may not look: no run would seem to be there.
+    """Refuse a folder into which this user may not look: it would seem to be empty.
 
     Raises:
         Refusal: Only another user may look into it.
@@ -228,7 +228,7 @@ def refuse_closed(folder: Path) -> None:
         os.stat(os.path.join(folder, os.curdir))
     except PermissionError as error:
         raise Refusal(
-            f"{folder} is closed to this user: what runs there cannot be seen.",
+            f"{folder} is closed to this user: what lies there cannot be seen.",
             "Give the command as the user of that folder, or name another one: --var DIR",
         ) from error
     except OSError:

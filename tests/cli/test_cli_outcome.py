@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 import pytest
 
 from minibot.cli import night, status
+from minibot.cli.main import guarded, parsed
 from minibot.cli.support import outcome as outcome_module
 from minibot.cli.support.outcome import judge
 from minibot.cli.support.selection import find_run, var_of
@@ -268,6 +270,7 @@ def test_stopped_night_keeps_its_exit_code_whatever_the_proof_says(
 
 JUDGE = """
 import sys
+import tempfile
 from decimal import Decimal
 from pathlib import Path
 from minibot.cli.support.outcome import judge
@@ -394,6 +397,42 @@ def test_runs_of_another_user_are_refused_and_never_told_as_none(tmp_path: Path)
                 look()
     finally:
         os.seteuid(user)
+
+
+@pytest.mark.parametrize(
+    ("folder", "words"),
+    [
+        ("backtests", "backtests"),
+        ("backtests", "backtests show latest"),
+        ("backtests", "backtests prune"),
+        ("backtests", "runs show 20251120_000000 20251120_000001"),
+        ("backtests", "ready"),
+        ("data", "list-data"),
+        ("ai", "model list"),
+    ],
+)
+def test_folder_of_another_user_is_refused_and_never_told_as_empty(
+    folder: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In an open `var` each folder that `sudo` made is closed, not empty."""
+    if sys.platform == "win32":
+        pytest.skip("Windows has no folder that its mode closes to other users")
+    with tempfile.TemporaryDirectory() as place:  # `tmp_path` is closed to others as a whole.
+        var = Path(place)
+        var.chmod(0o755)
+        arguments = parsed([*words.split(), "--var", place])
+        guarded(arguments)  # Another user may not read the source, so it is read before.
+        capsys.readouterr()
+        (var / folder).mkdir(mode=0)
+        user = os.geteuid()
+        os.seteuid(user or 65534)  # Root may look into everything.
+        try:
+            code = guarded(arguments)
+        finally:
+            os.seteuid(user)
+
+    assert code == 2
+    assert f"{var / folder} is closed to this user" in capsys.readouterr().err
 
 
 def test_night_takes_dry_run_for_granted() -> None:

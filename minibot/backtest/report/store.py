@@ -19,6 +19,7 @@ from minibot.events.model import JsonObject
 from minibot.kernel.errors import Refusal, RunStop
 from minibot.kernel.files import ensure_folder, read_hashed, write_atomic, write_hashed
 from minibot.runtime.paths import Var
+from minibot.runtime.runfiles import refuse_closed
 
 RESULT_FILE: Final = "result.json"
 PAGE_FILE: Final = "report.html"
@@ -62,14 +63,18 @@ def keep(document: JsonObject, page: str, var: Var, charts: JsonObject | None = 
 
 
 def kept(var: Var) -> list[Kept]:
-    """Return every kept backtest, also one that cannot be read, the latest last."""
-    found = [path.parent for path in folder_of(var).glob(f"*/{RESULT_FILE}")]
-    return [_read(folder) for folder in sorted(found, key=_age)]
+    """Return every kept backtest, also one that cannot be read, the latest last.
+
+    Raises:
+        Refusal: Only another user may look into their folder.
+    """
+    refuse_closed(folder_of(var))
+    return [_read(folder) for folder in _folders(var)]
 
 
 def folders_named(name: str, var: Var) -> list[Path]:
     """Return the folders that fit a name: none, one, or all whose ids begin or end with it."""
-    folders = sorted((path.parent for path in folder_of(var).glob(f"*/{RESULT_FILE}")), key=_age)
+    folders = _folders(var)
     if name == "latest":
         return folders[-1:]
     if not name:
@@ -95,6 +100,7 @@ def find_kept(name: str, var: Var) -> Kept:
     if fitting:
         names = ", ".join(folder.name for folder in fitting)
         raise Refusal(f"{name} fits several backtests: {names}.", "Give more of the id.")
+    refuse_closed(folder_of(var))
     raise Refusal(
         f"{name} is not a backtest under {folder_of(var)}.", "See: minibot backtests list"
     )
@@ -105,13 +111,18 @@ def prune(var: Var, count: int) -> list[str]:
 
     Backtests that cannot be read count too; sweeps and searches neither count nor go.
     """
-    folders = sorted((path.parent for path in folder_of(var).glob(f"*/{RESULT_FILE}")), key=_age)
+    refuse_closed(folder_of(var))
+    folders = _folders(var)
     gone = folders[: max(0, len(folders) - count)]
     for folder in gone:
         # The document goes first: if this is interrupted, a folder without it does not count.
         (folder / RESULT_FILE).unlink()
         shutil.rmtree(folder)
     return [folder.name for folder in gone]
+
+
+def _folders(var: Var) -> list[Path]:
+    return sorted((path.parent for path in folder_of(var).glob(f"*/{RESULT_FILE}")), key=_age)
 
 
 def _age(folder: Path) -> tuple[int, str]:

@@ -11,7 +11,7 @@ from minibot.cli.support.selection import find_run, is_run_named, var_of
 from minibot.kernel.errors import Refusal
 from minibot.report.records import RunRecord, read_record
 from minibot.runtime.paths import shown_path
-from minibot.runtime.runfiles import LATEST
+from minibot.runtime.runfiles import LATEST, refuse_closed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,6 +83,8 @@ def find_result(word: str, var: Var, own: str) -> RunRecord | Kept:
         else:
             kind = OF_RUNS if is_run else OF_BACKTESTS
         if name != LATEST and not (is_run or is_backtest):
+            refuse_closed(var.runs)
+            refuse_closed(var.backtests)
             raise Refusal(
                 f"{name or repr(name)} is not a run under {var.runs} and no backtest under "
                 f"{var.backtests}.",
