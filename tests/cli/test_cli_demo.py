@@ -19,6 +19,7 @@ from minibot.cli.main import parser
 from minibot.cli.support.outcome import demo_rows
 from minibot.report.night import Night
 from minibot.runtime.configuration.config import load_config
+from minibot.runtime.context import STOPPED
 from tests.runs import ShortRun, verb
 
 
@@ -117,11 +118,13 @@ def test_edge_is_claimed_beyond_two_standard_errors_of_enough_trades(
 def test_end_of_the_shipped_demo_says_what_it_shows_and_what_is_next(short_run: ShortRun) -> None:
     """The recording of a few minutes shows the machine; an own strategy on it is no demo."""
     night = Night.open(short_run.run_dir)
-    elsewhere = demo_rows(night)
+    elsewhere = demo_rows(night, 0)
     night.manifest.config["embedded"]["source"] = "tape:demo"
-    rows = demo_rows(night)
+    rows, stopped, unproven = (demo_rows(night, code) for code in (0, STOPPED, 1))
     night.manifest.config["strategy"]["source"] = {"file": "strategies/mine.py"}
 
-    assert elsewhere == demo_rows(None) == demo_rows(night) == []
+    assert elsewhere == demo_rows(None, 0) == demo_rows(night, 0) == []
     assert rows[0].text.startswith("shows the machine, not a strategy")
     assert rows[-1].text.endswith("minibot demo")
+    assert stopped[-1].text.endswith("minibot explain --stop")
+    assert unproven == stopped[:-1] == rows[:-1]

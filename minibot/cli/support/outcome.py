@@ -118,7 +118,7 @@ def _show_end(outcome: Outcome, proving: Proving, interrupts: list[int], *, as_j
     if as_json:
         show_json(_document(outcome, night, trouble, verdicts, files, exit_code))
     else:
-        last = [_last(outcome, verdicts, night), *demo_rows(night)]
+        last = [_last(outcome, verdicts, night), *demo_rows(night, exit_code)]
         show_rows([*_proof_rows(verdicts, night), *_file_rows(files), *last])
     return exit_code
 
@@ -230,10 +230,11 @@ def _last(outcome: Outcome, verdicts: list[Verdict], night: Night | None) -> Row
     return Row("; ".join(parts))
 
 
-def demo_rows(night: Night | None) -> list[Row]:
+def demo_rows(night: Night | None, exit_code: int) -> list[Row]:
     """Return the demo's purpose and the next command; nothing for any other run.
 
-    A strategy of one's own is no demo, wherever it is tried.
+    A strategy of one's own is no demo, wherever it is tried. After a STOP the next command is the
+    one that explains it; where a proof failed, its own lines say what is next.
     """
     if night is None or source_of(night) != DEMO_SOURCE:
         return []
@@ -244,10 +245,12 @@ def demo_rows(night: Night | None) -> list[Row]:
     text = (
         f"shows the machine, not a strategy: it decides on bars of {section['bar_interval']}{gate}"
     )
-    return [
-        Row("this demo", text),
-        Row("next", "the strategy of real nights on two weeks of bars: minibot demo"),
-    ]
+    rows = [Row("this demo", text)]
+    if exit_code == STOPPED:
+        rows.append(Row("next", "the events before the STOP: minibot explain --stop"))
+    elif exit_code == 0:
+        rows.append(Row("next", "the strategy of real nights on two weeks of bars: minibot demo"))
+    return rows
 
 
 def _document(
