@@ -1,7 +1,8 @@
 """Worker pool: tasks in parallel processes, with results in the order of the tasks.
 
 Workers are fresh interpreters on every system, so that none inherits threads or open files. They
-leave Ctrl-C to the process that started them, which ends them and returns no partial results. At
+leave Ctrl-C to the process that started them, which ends them and returns no partial results; it
+takes SIGTERM as Ctrl-C, for its sudden end would leave them and their semaphores behind. At
 most `AHEAD` tasks for each worker, and one more, are running or wait as results.
 """
 
@@ -20,6 +21,7 @@ from contextlib import contextmanager, suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from types import FrameType
 from typing import Any, Final, TypeVar
 
 from minibot.kernel.errors import Refusal
@@ -50,9 +52,11 @@ class Workers:
         self._jobs = jobs
         self._pool: ProcessPoolExecutor | None = None
         self._before: set[BaseProcess] = set()
+        self._is_guarding = False
 
     def __enter__(self) -> Workers:
         if self._jobs > 1:
+            self._is_guarding = _take_termination()
             self._before = set(multiprocessing.active_children())
             self._pool = ProcessPoolExecutor(
                 self._jobs, mp_context=get_context("spawn"), initializer=_leave_interrupts
@@ -68,6 +72,8 @@ class Workers:
         # Wait for the pool's thread: while it closes its pipes, the end of Python would write to
         # them and print a traceback.
         self._pool.shutdown(wait=True, cancel_futures=True)
+        if self._is_guarding:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def begin(self, work: Callable[[Task], Result], task: Task) -> Future[Result]:
         """Begin a task in another process; `result_of` returns its result later.
@@ -180,7 +186,7 @@ def _received(receive: Callable[[], Any]) -> Iterator[Any]:
 
 @contextmanager
 def _held_interrupts() -> Iterator[None]:
-    """Delay Ctrl-C for a moment: workers that start meanwhile never get it, this process later.
+    """Delay Ctrl-C and SIGTERM: workers that start meanwhile never get it, this process later.
 
     A worker starts with the first tasks; before it reaches `_leave_interrupts`, Ctrl-C would end
     the starting interpreter with a traceback.
@@ -190,18 +196,35 @@ def _held_interrupts() -> Iterator[None]:
         return
     came: list[int] = []
     is_main = threading.current_thread() is threading.main_thread()
+    held = [signal.SIGINT] if is_main else []
+    if is_main and signal.getsignal(signal.SIGTERM) is _interrupt:
+        held.append(signal.SIGTERM)  # Not blocked: a worker would start with it blocked as well.
     # The system gives a blocked signal to another thread, for example one of numpy's, and Python
     # then raises here nevertheless: so it is remembered as well.
-    former = signal.signal(signal.SIGINT, lambda *_: came.append(1)) if is_main else None
+    former = [(each, signal.signal(each, lambda number, _: came.append(number))) for each in held]
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        if former is not None:
-            signal.signal(signal.SIGINT, former)
+        for each, handler in former:
+            signal.signal(each, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         if came:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(came[0])
+
+
+def _take_termination() -> bool:
+    """Let SIGTERM interrupt this process as Ctrl-C does; False where the process has a rule."""
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        return False
+    signal.signal(signal.SIGTERM, _interrupt)
+    return True
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_IGN)  # Once is enough: the workers are being ended.
+    raise KeyboardInterrupt
 
 
 def _leave_interrupts() -> None:

@@ -306,10 +306,11 @@ def test_optimise_without_optuna_says_how_to_install_it(
 
 @pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals to a group")
+@pytest.mark.parametrize("by", ["Ctrl-C", "SIGTERM"])
 def test_interrupted_sweep_leaves_no_process_and_no_file(
-    words: tuple[str, ...], var_dir: Path
+    words: tuple[str, ...], var_dir: Path, by: str
 ) -> None:
-    """An interrupted sweep (Ctrl-C to the group) leaves no process and no file."""
+    """Ctrl-C to the group or SIGTERM to the sweep leaves no process, no file and no warning."""
     values = ",".join(str(period) for period in range(5, 60))
     argv = [sys.executable, "-m", "minibot", "backtest", *words, "--var", str(var_dir)]
     process = subprocess.Popen(
@@ -327,12 +328,16 @@ def test_interrupted_sweep_leaves_no_process_and_no_file(
     children = wait_until(workers, "two workers", DEADLINE_S)
 
     if sys.platform != "win32":
-        os.killpg(process.pid, signal.SIGINT)
+        if by == "SIGTERM":
+            process.terminate()
+        else:
+            os.killpg(process.pid, signal.SIGINT)
 
     _, data = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 2, data
     assert data.splitlines()[-1].startswith(b"interrupted: it did not finish.")
     assert b"Traceback" not in data
+    assert b"leaked" not in data
     gone, alive = psutil.wait_procs(children, timeout=DEADLINE_S)
     assert len(gone) >= 3
     assert alive == []
