@@ -43,7 +43,9 @@ from minibot.replay.explain.snapshot_at import OPEN_RESULTS
 from minibot.report.figures import NONE, date_clock
 from minibot.report.minute_returns import MinuteReturns
 from minibot.report.recount import Progress
+from minibot.report.run_kind import is_expected
 from minibot.runtime.configuration.config_files import parse
+from minibot.runtime.manifest import Manifest
 from minibot.runtime.stop import STOP_KIND
 
 BENCHMARK: Final = "BTCUSDT"
@@ -244,18 +246,18 @@ def _resting_exits(recorded: Recorded, to_ts: int) -> dict[str, list[OrderIntent
 
 
 def _alerts(recorded: Recorded, from_ts: int, to_ts: int) -> list[Alert]:
-    """Return the incidents and STOPs of a span, oldest first."""
+    """Return the incidents and STOPs of a span, oldest first, but none that its profile causes."""
     found = [
         alert
         for _, event in chain(recorded.events(INCIDENTS), recorded.events(STOP_JOURNAL))
-        if from_ts <= event.ts <= to_ts and (alert := _alert(event)) is not None
+        if from_ts <= event.ts <= to_ts and (alert := _alert(event, recorded.manifest)) is not None
     ]
     return sorted(found, key=lambda each: each.ts)
 
 
-def _alert(event: Event) -> Alert | None:
+def _alert(event: Event, manifest: Manifest) -> Alert | None:
     payload = event.payload
-    if isinstance(payload, Incident):
+    if isinstance(payload, Incident) and not is_expected(payload, manifest):
         times = payload.count or 1
         return Alert(event.ts, payload.component, payload.kind, plain(payload.detail), times)
     if isinstance(payload, StopJournal) and payload.kind == STOP_KIND:

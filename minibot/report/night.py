@@ -6,27 +6,23 @@ drill, stopped, interrupted) is decided here once for summary, report and accept
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from minibot.engine.role_replay import Recorded
 from minibot.events.model import Incident, JsonObject, StopJournal
 from minibot.kernel.errors import Refusal
-from minibot.market.notices import BARS_MISSING
 from minibot.replay.run_status import INTERRUPTED, altered_files
 from minibot.report.choices import symbols_of
 from minibot.report.records import lasted_ms
 from minibot.report.recount import Progress, Recount
-from minibot.report.run_kind import drill_of, made_up_of, read_seal, root_or_reason
+from minibot.report.run_kind import drill_of, is_expected, made_up_of, read_seal, root_or_reason
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.stop import END_KIND, STOP_KIND
 
 RESTARTED = "ROLE_RESTARTED"
 AI_OFF = "AI_OFF"
-NO_HISTORY: Final = re.compile(r": 0 of \d+ bars of history$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,29 +146,19 @@ class Night:
         return symbols_of(self.manifest, self.count.prices)
 
     @property
-    def has_no_history(self) -> bool:
-        """True when its simulated market was played without a file of earlier bars."""
-        embedded = self.manifest.config.get("embedded")
-        return embedded is not None and embedded["history"] is None
-
-    def is_expected(self, incident: Incident) -> bool:
-        """Return whether the profile itself causes an incident.
-
-        A market that is played without history has no bars from before its start: that is on
-        record, and no news to a reader.
-        """
-        is_of_history = NO_HISTORY.search(incident.detail) is not None
-        return self.has_no_history and incident.kind == BARS_MISSING and is_of_history
-
-    @property
     def incidents(self) -> list[tuple[int, Incident]]:
         """Incidents with their market times, without those that the profile itself causes."""
-        return [(ts, item) for ts, item in self.count.incidents if not self.is_expected(item)]
+        manifest = self.manifest
+        return [each for each in self.count.incidents if not is_expected(each[1], manifest)]
 
-    def incident_counts(self) -> list[tuple[Incident, int]]:
-        """Return each kind of incident once, the last of it, with how many there were."""
+    def incident_counts(self, *, is_with_expected: bool = False) -> list[tuple[Incident, int]]:
+        """Return each kind of `incidents` once, the last of it, with how many there were.
+
+        Args:
+            is_with_expected: Count those that the profile itself causes, too.
+        """
         found: dict[tuple[str, str], tuple[Incident, int]] = {}
-        for _, incident in self.count.incidents:
+        for _, incident in self.count.incidents if is_with_expected else self.incidents:
             key = (incident.component, incident.kind)
             before = found.get(key, (incident, 0))[1]
             found[key] = (incident, before + (incident.count or 1))

@@ -1,20 +1,26 @@
-"""Kind of a run by only its manifest and seal: made up, drill, sealed; no queue is read."""
+"""Kind of a run by only its manifest and seal: made up, drill, sealed; no queue is read.
+
+With it goes what such a run causes itself, which is no news to a reader.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from minibot.events.model import JsonObject
+from minibot.events.model import Incident, JsonObject
 from minibot.kernel.errors import RunStop
 from minibot.kernel.files import read_hashed
 from minibot.kernel.seal import SEAL_FILE
+from minibot.market.notices import BARS_MISSING
 from minibot.runtime.manifest import Manifest
 
 NIGHT_MODE: Final = "NORE"
+_NO_HISTORY: Final = re.compile(r": 0 of \d+ bars of history$")
 
 
 def read_seal(run_dir: Path) -> JsonObject:
@@ -65,3 +71,19 @@ def drill_of(manifest: Manifest) -> str:
         return str(planted.get("drill") or "planted fault")
     faults = (config.get("embedded") or {}).get("faults")
     return f"faults {faults}" if faults else ""
+
+
+def has_no_history(manifest: Manifest) -> bool:
+    """Return whether a run's simulated market was played without a file of earlier bars."""
+    embedded = manifest.config.get("embedded")
+    return embedded is not None and embedded["history"] is None
+
+
+def is_expected(incident: Incident, manifest: Manifest) -> bool:
+    """Return whether a run's profile itself causes an incident.
+
+    A market that is played without history has no bars from before its start: that is on record,
+    and no news to a reader.
+    """
+    is_of_history = incident.kind == BARS_MISSING and _NO_HISTORY.search(incident.detail)
+    return bool(is_of_history) and has_no_history(manifest)

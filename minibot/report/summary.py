@@ -97,7 +97,7 @@ def summary_json(night: Night) -> JsonObject:
         },
         "incidents": [
             {"component": item.component, "kind": item.kind, "detail": item.detail, "count": n}
-            for item, n in night.incident_counts()
+            for item, n in night.incident_counts(is_with_expected=True)
         ],
         "sync_us_p50": night.sealed.get("sync_us_p50"),
         "lag_market_ms_max": night.sealed.get("lag_market_ms_max"),
@@ -309,8 +309,7 @@ def _how_it_ran(night: Night) -> list[Row]:
     rows = [Row("How it ran"), _stop_row(night), _decision_row(night), _exchange_row(night)]
     rows += _role_rows(night)
     rows.append(_ai_row(night))
-    counts = night.incident_counts()
-    incidents = [(item, number) for item, number in counts if not night.is_expected(item)]
+    incidents = night.incident_counts()
     for item, number in incidents[:INCIDENTS_SHOWN]:
         kind, said = item.kind, plain_text(item.detail, 200)
         if number == 1:

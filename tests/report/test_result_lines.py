@@ -23,6 +23,7 @@ from minibot.report.night_hours import HOURS_HEAD, HourTally, hour_rows
 from minibot.report.outages import outages_of
 from minibot.report.recount import Recount
 from minibot.report.result_lines import CostTally, ResultLines, result_lines, slippage_of
+from minibot.report.run_kind import has_no_history
 from tests.report.made_run import made_run, read_fixture
 from tests.report.nights import opened, with_stop
 from tests.runs import ShortRun, raw_events
@@ -230,13 +231,17 @@ def test_hours_count_the_incidents_that_the_page_lists(night: Night) -> None:
     expected = Incident("market_role", BARS_MISSING, "BTCUSDT 1s: 0 of 60 bars of history")
     other = Incident("market_role", "connection_lost", "closed by the exchange")
     before = len(night.incidents)
-    assert night.has_no_history
+    assert has_no_history(night.manifest)
     night.count.incidents += [(ts, expected), (ts, other)]
 
     hours = page(night).split("<h2>Hour by hour</h2>")[1].split("</section>")[0]
     rows = [re.findall(r"<td[^>]*>([^<]*)</td>", row) for row in hours.split("<tr>")[2:]]
     numbers = [int(row[HOURS_HEAD.index("incidents")]) for row in rows]
     assert sum(numbers) == len(night.incidents) == before + 1
+    # A real gap of the same kind is told, also when the expected one came after it.
+    real = Incident("market_role", BARS_MISSING, "BTCUSDT 1m: 2 bars without klines")
+    night.count.incidents += [(ts, real), (ts, expected)]
+    assert (real, 1) in night.incident_counts()
 
 
 def test_page_says_the_verdict_before_all_else(night: Night) -> None:

@@ -26,6 +26,7 @@ from minibot.events.model import (
     Event,
     Fill,
     Gap,
+    Incident,
     JsonObject,
     PositionPlan,
     RiskAction,
@@ -41,6 +42,7 @@ from minibot.ops.figures_of_role import facts_of
 from minibot.ops.part_events import PartEvents
 from minibot.replay.explain.checks import left_words
 from minibot.report.recount import Recount
+from minibot.report.run_kind import is_expected
 from minibot.report.trades import RoundTrip, TradeLog
 
 POINTS_MAX: Final = 100_000
@@ -218,7 +220,10 @@ class RunHistory:
             }
 
     def incidents(self) -> list[JsonObject]:
-        """Return the newest incidents, oldest first, each with its market time `ts`."""
+        """Return the newest incidents, oldest first, each with its market time `ts`.
+
+        As in the report, those that the run's profile itself causes are not among them.
+        """
         with self._lock:
             return list(self._incidents)
 
@@ -245,8 +250,11 @@ class RunHistory:
             self._on_signal(event)
         for event in self._events(RISK_ACTIONS):
             self._on_risk(event)
+        manifest = self._recorded.manifest
         for event in self._parts.look():
-            self._incidents.append({"ts": event.ts, **event.payload.to_json()})
+            incident = event.payload
+            if not (isinstance(incident, Incident) and is_expected(incident, manifest)):
+                self._incidents.append({"ts": event.ts, **incident.to_json()})
         if not self._is_market_read:
             self._read_gaps()
 

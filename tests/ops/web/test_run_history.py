@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from minibot.engine import price_charts
 from minibot.engine.recorded_run import Recorded
-from minibot.events.model import Event, MarketTick
+from minibot.events.model import Event, Incident, MarketTick
 from minibot.events.names import TICKS
 from minibot.kernel.journal import Line
+from minibot.market.notices import BARS_MISSING
+from minibot.ops.part_events import PartEvents
 from minibot.ops.web import run_history
 from minibot.ops.web.record_page import RecordPage
 from minibot.ops.web.run_history import RunHistory, Series
@@ -81,6 +84,22 @@ def test_history_reads_each_line_once_and_keeps_all_at_its_end(short_run: ShortR
     assert [trip.to_json() for trip in history.look()] == [trip.to_json() for trip in first]
     assert [fill for trip in first for fill in trip.fills] == [event.id for event in fills]
     history.close()
+
+
+def test_history_lists_the_incidents_that_the_report_lists(
+    short_run: ShortRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A market that is played without history misses it, which neither of them calls news."""
+    night = Night.open(short_run.run_dir)
+    for detail in ("BTCUSDT 1m: 0 of 60 bars of history", "BTCUSDT 1m: 2 bars without klines"):
+        night.count.incidents.append((START, Incident("market_role", BARS_MISSING, detail)))
+    events = [SimpleNamespace(ts=ts, payload=item) for ts, item in night.count.incidents]
+    monkeypatch.setattr(PartEvents, "look", lambda self: iter(events))
+    history = RunHistory(short_run.run_dir)
+    history.look()
+
+    assert len(night.count.incidents) > len(night.incidents) > 0
+    assert history.incidents() == [{"ts": ts, **item.to_json()} for ts, item in night.incidents]
 
 
 def test_history_of_statuses_has_prices_equity_and_stops(short_run: ShortRun) -> None:
