@@ -262,6 +262,15 @@ def test_answers_are_json_in_utf_8_with_the_weight_in_their_headers(exchange: Ex
         assert int(answer.headers["x-mbx-used-weight-1m"]) >= 1
 
 
+def test_answers_of_no_endpoint_have_no_weight(exchange: Exchange) -> None:
+    """The firewall, an unknown path and a refused order answer before a call is weighed."""
+    answers = (exchange.get("nosuch"), exchange.get("time", note="select a from b"))
+    refused = exchange.session.post(f"{exchange.base}/api/v3/order", timeout=DEADLINE_S)
+
+    assert [answer.status_code for answer in (*answers, refused)] == [404, 403, 401]
+    assert not any("x-mbx-used-weight" in answer.headers for answer in (*answers, refused))
+
+
 def test_sql_words_meet_the_firewall(exchange: Exchange) -> None:
     """SQL words get the firewall's 403 page, as the venue warns."""
     answer = exchange.get("klines", symbol="BTCUSDT", interval="1m", note="select a from b")
