@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         show_json({"profile": config.profile, "ok": not failed, "checks": as_json(results)})
     else:
-        show_rows([Row(f"minibot doctor, profile {config.profile}"), *rows(results)])
+        show_rows([Row(f"doctor, profile {config.profile}"), *rows(results)])
         show_lines([*staged_lines(config), "", verdict(config.profile, results)])
     return CHECK_FAILED if failed else 0
 

@@ -250,6 +250,16 @@ def print_unknown_verb(name: str) -> None:
 
 
 def guarded(arguments: argparse.Namespace) -> int:
+    """Run a parsed verb, whose messages name commands for the same folder and profile."""
+    # Imported here because help and refusals of a command line need neither.
+    from minibot.cli.support.output import speaking_of
+    from minibot.cli.support.selection import place_of
+
+    with speaking_of(place_of(arguments)):
+        return _guarded(arguments)
+
+
+def _guarded(arguments: argparse.Namespace) -> int:
     """Run a parsed verb; turn every expected error into one message and its exit code."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A character that a Windows pipe cannot encode must not end a night.

@@ -6,13 +6,12 @@ import argparse
 from pathlib import Path
 from typing import NamedTuple
 
-from minibot.cli.support.output import show
+from minibot.cli.support.output import placed, show
 from minibot.cli.support.own_profile import own_profiles
 from minibot.cli.support.selection import var_of
 from minibot.report.proof import fate_of_unsealed
 from minibot.report.records import UNSEALED, RunRecord, read_record
-from minibot.runtime.pasting import pasted
-from minibot.runtime.paths import Var, resolve, shown_path
+from minibot.runtime.paths import Var, shown_path
 from minibot.runtime.runfiles import own_runs
 from minibot.runtime.running import running_run
 from minibot.runtime.stop import standing_flags
@@ -37,9 +36,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the state of this folder and the next commands; always 0."""
     var = var_of(arguments)
     standing, steps = next_steps(var)
-    if var.root != resolve("var"):  # Typed as they stand, they are to act on this folder.
-        place = f" --var {pasted(shown_path(var.root))}"
-        steps = [step._replace(command=step.command + place) for step in steps]
+    # Typed as they stand, they are to act on this folder.
+    steps = [step._replace(command=placed(step.command)) for step in steps]
     commands = [{"command": step.command, "purpose": step.purpose} for step in steps]
     width = max(len(step.command) for step in steps) + 2
     lines = [f"  {step.command:<{width}}{step.purpose}" for step in steps]

@@ -6,10 +6,10 @@ import argparse
 import os
 from pathlib import Path
 
-from minibot.cli.support.output import show
+from minibot.cli.support.output import show, speak_of_folder
 from minibot.cli.support.own_profile import ELSE_OWN, take_profile
 from minibot.cli.support.request import add_reason
-from minibot.cli.support.selection import var_of
+from minibot.cli.support.selection import TypedProfile, var_of
 from minibot.events.model import JsonObject
 from minibot.kernel.errors import Refusal
 from minibot.report.figures import date_clock, plain_text
@@ -27,6 +27,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "-c",
         "--config",
+        action=TypedProfile,
         type=Path,
         help=f"the run profile (default: {ELSE_OWN})",
     )
@@ -57,6 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.take_back_all:
         taken_back += next_start(var.ops, file).staged
     put = _put(arguments.changes)
+    speak_of_folder(var.root)
     is_change = bool(put or taken_back or arguments.take_back_all)
     if is_change:
         stage(var.ops, file, put, taken_back, who=who(), why=arguments.reason)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from minibot.cli.support.output import show_json
+from minibot.cli.support.output import say, show_json
 from minibot.cli.support.selection import var_of
 from minibot.kernel.errors import Refusal
 from minibot.ops.live_status import LOOK_S, LiveStatus
@@ -62,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         show_live(console, statuses_of(var, run_id))
     except KeyboardInterrupt:
-        print(f"{run_id} goes on; to end it: minibot stop", file=sys.stderr)
+        say(f"{run_id} goes on; to end it: minibot stop")
     return 0
 
 

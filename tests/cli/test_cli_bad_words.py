@@ -165,7 +165,7 @@ def test_error_that_nobody_foresaw_is_one_line_and_a_trace_with_debug(
         failing()
         return 0
 
-    code = guarded(argparse.Namespace(run=run, debug=debug))
+    code = guarded(argparse.Namespace(run=run, var=None, debug=debug))
 
     text = capsys.readouterr().err
     assert code == 2

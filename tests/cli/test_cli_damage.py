@@ -115,7 +115,7 @@ def test_logged_input_that_is_gone_is_refused_with_the_next_step(altered: Path) 
     said = verb(altered.parents[1], "risk", altered.name)
 
     assert said.code == 1
-    assert "minibot verify RUN" in said.err
+    assert f"minibot verify --var {altered.parents[1]} RUN" in said.err
 
 
 def test_run_without_its_manifest_is_refused_with_the_next_step(altered: Path) -> None:

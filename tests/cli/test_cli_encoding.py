@@ -18,7 +18,7 @@ from minibot.cli.main import guarded
 def run(arguments):
     print("var/\\u043d\\u043e\\u0447\\u044c")
     return 0
-sys.exit(guarded(argparse.Namespace(run=run, debug=False)))
+sys.exit(guarded(argparse.Namespace(run=run, var=None, debug=False)))
 """
 
 

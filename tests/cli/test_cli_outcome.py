@@ -151,7 +151,7 @@ def test_stopped_night_says_why_what_stands_and_how_to_go_on(stopped_run: ShortR
     assert f"meaning       {reason.meaning}" in done.out
     assert f"what to do    {reason.remedy}" in done.out
     assert "a STOP closes nothing" in done.out
-    assert 'minibot clear-stop --reason "..."' in done.out
+    assert f'minibot clear-stop --var {stopped_run.var} --reason "..."' in done.out
     assert (stopped_run.var / "STOP.flag").exists()
     assert "verify        clean" in done.out
     assert re.search(r"replay        identical, \d+ decision events, digest ", done.out)
@@ -337,10 +337,8 @@ def test_night_while_the_flag_stands_is_refused_and_leaves_no_run(
     done = run_command(night_argv(var, {}))
 
     assert done.code == 2
-    assert (
-        f"{var / 'STOP.flag'} exists: an earlier run was stopped. Read `minibot status`, "
-        in done.err
-    )
+    assert f"{var / 'STOP.flag'} exists: an earlier run was stopped. Read " in done.err
+    assert f"`minibot status --var {var}`, " in done.err
     assert "clear-stop" in done.err
     assert sorted((var / "runs").iterdir()) == before
 

@@ -177,7 +177,7 @@ def test_run_without_a_seal_is_no_damaged_one(
     done = verb(tmp_path / "var", "profit", *by)
 
     assert done.code == 0
-    assert "not sealed yet; minibot report counts it so far" in done.out
+    assert "not sealed yet; minibot report --var " in done.out
     assert ATOMICITY_VIOLATION not in done.out
 
 

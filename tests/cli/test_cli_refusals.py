@@ -84,7 +84,7 @@ def test_several_faults_of_a_refusal_stand_on_a_line_each(
     def run(_: argparse.Namespace) -> int:
         raise Refusal("a; b.", "Mend it.", faults=("a", "b"))
 
-    code = guarded(argparse.Namespace(run=run, debug=False))
+    code = guarded(argparse.Namespace(run=run, var=None, debug=False))
 
     assert code == 2
     assert capsys.readouterr().err.splitlines() == ["refused: 2 faults. Mend it.", "  a", "  b"]
@@ -127,7 +127,7 @@ def test_verb_that_a_disk_broke_off_names_the_next_step(
     def run(_: argparse.Namespace) -> int:
         raise RunStop("kernel.files", code, "create report.html: the disk said no")
 
-    assert guarded(argparse.Namespace(run=run, debug=False)) == 1
+    assert guarded(argparse.Namespace(run=run, var=None, debug=False)) == 1
 
     said = capsys.readouterr().err
     assert f"said no. {step}" in said

@@ -127,7 +127,7 @@ def rows_of(report: Report, config: Config) -> list[Row]:
     """Return the report as rows for a person, the verdict last."""
     trips, delays = report.round_trips_us, report.delays_ms
     rows = [
-        Row(f"minibot doctor --exchange, profile {config.profile}"),
+        Row(f"doctor --exchange, profile {config.profile}"),
         Row("hosts", f"{config.exchange.rest_url}, {config.exchange.stream_url}"),
         Row("clock", f"{report.offset_ms} ms ahead of ours, {len(report.offsets_ms)} samples"),
         Row("round trip", f"{_ms(trips, 50)} ms p50, {_ms(trips, 99)} ms p99"),

@@ -3,7 +3,8 @@
 A verb that goes on, such as `tail`, prints one JSON object a line instead of one document.
 
 On a terminal, lines are wrapped to its width between words; in a pipe they are as they are. Paths
-below the working folder are shown relative to it. Progress goes to standard error: a bar on a
+below the working folder are shown relative to it, and commands name the folder and the profile of
+the command line that prints them. Progress goes to standard error: a bar on a
 terminal, a line a second elsewhere.
 """
 
@@ -19,10 +20,12 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from minibot.cli.support.help_text import WIDTH_MIN
+from minibot.cli.support.place import Place, folder_word
 from minibot.kernel.threads import DaemonThread
 from minibot.report.columns import filled
 
@@ -37,6 +40,29 @@ LABEL = re.compile(r" *\S+(?: \S+)* {2,}")
 # A line of progress: title, share where the whole is known, seconds.
 PROGRESS = re.compile(r".+: (?:\d+ %, )?\d+ s")
 STYLES = {"good": "green", "bad": "red", "dim": "dim", "": ""}
+# Place that commands in lines and messages name.
+_ANYWHERE = Place()
+_PLACE: ContextVar[Place] = ContextVar("place", default=_ANYWHERE)
+
+
+@contextmanager
+def speaking_of(place: Place) -> Iterator[None]:
+    """Let commands in lines and messages name a place, until the context ends."""
+    before = _PLACE.set(place)
+    try:
+        yield
+    finally:
+        _PLACE.reset(before)
+
+
+def speak_of_folder(root: Path) -> None:
+    """Let further commands name another folder, up to the end of the context that holds."""
+    _PLACE.set(_PLACE.get()._replace(folder=folder_word(root)))
+
+
+def placed(text: str) -> str:
+    """Return a text whose commands name the place of this command line."""
+    return _PLACE.get().named_in(text)
 
 
 def show(arguments: argparse.Namespace, document: object, lines: Sequence[str]) -> None:
@@ -65,12 +91,13 @@ def wrapped(lines: Sequence[str], stream: TextIO | None = None) -> list[str]:
 
     In a pipe they are not wrapped. Nothing is cut, and no word is split: a path that is longer than
     a line is wrapped by the terminal itself. Paths below the working folder are relative to it.
+    Commands name the place of this command line.
 
     Args:
         lines: The lines.
         stream: Where they go; standard output by default.
     """
-    lines = relative(lines)
+    lines = [placed(line) for line in relative(lines)]
     if not (stream or sys.stdout).isatty():
         return lines
     width = max(WIDTH_MIN, shutil.get_terminal_size().columns)

@@ -7,6 +7,7 @@ import json
 import os
 from typing import TYPE_CHECKING
 
+from minibot.cli.support.output import speak_of_folder
 from minibot.cli.support.selection import var_of
 from minibot.events.model import JsonObject
 from minibot.kernel.errors import ConfigError
@@ -48,6 +49,7 @@ def profile_of_start(arguments: argparse.Namespace, *sets: str) -> Config:
     """Return the profile with which a night starts: `profile_of`, with its staged settings.
 
     Staged settings (`minibot settings`, or the page) are weaker than environment and `--set`.
+    Messages speak of the profile's folder from here on: other verbs do not look for it.
 
     Raises:
         ConfigError: With every violation.
@@ -57,6 +59,7 @@ def profile_of_start(arguments: argparse.Namespace, *sets: str) -> Config:
     from minibot.runtime.configuration.staged_settings import changes_of, staged_values
 
     config = profile_of(arguments, *sets)
+    speak_of_folder(config.var.root)
     staged = staged_values(changes_of(config.var.ops), config.profile)
     if not staged:
         return config

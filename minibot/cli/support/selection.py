@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
+from typing import Any
 
 from minibot.cli.support.packed import ARCHIVE, is_bundle, unpacked
+from minibot.cli.support.place import PLACELESS, Place, folder_word
 from minibot.kernel.errors import Refusal
 from minibot.report.figures import plain_text
 from minibot.runtime.paths import Var, plain, resolve
@@ -14,6 +16,7 @@ from minibot.runtime.runfiles import LATEST, is_run_folder, own_runs, refuse_clo
 
 # Longest part of a name that a message repeats, in characters.
 SHOWN_MAX = 100
+_TYPED = "typed_config"
 
 
 def var_of(arguments: argparse.Namespace) -> Var:
@@ -26,12 +29,26 @@ def var_of(arguments: argparse.Namespace) -> Var:
         Refusal: Only another user may look into it. To this one it would look empty: no run, no
             STOP.
     """
-    if arguments.var is not None:
-        root = Path(os.path.abspath(plain(arguments.var)))
-    else:
-        root = resolve("var")
+    root = _root_of(arguments)
     refuse_closed(root)
     return Var(root)
+
+
+def place_of(arguments: argparse.Namespace) -> Place:
+    """Return the place that a verb's messages name in further commands."""
+    if getattr(arguments, "verb", "") in PLACELESS:
+        return Place()
+    profile = str(getattr(arguments, _TYPED, ""))
+    try:
+        return Place(folder_word(_root_of(arguments)), profile)
+    except (OSError, ValueError):  # No folder can have this name; the verb refuses it.
+        return Place(profile=profile)
+
+
+def _root_of(arguments: argparse.Namespace) -> Path:
+    if arguments.var is None:
+        return resolve("var")
+    return Path(os.path.abspath(plain(arguments.var)))
 
 
 def add_run(command: argparse.ArgumentParser, *, needed: bool = False) -> None:
@@ -113,6 +130,15 @@ def _places(name: str, var: Var) -> tuple[Path, ...]:
     return (var.runs / name, Path(name)) if name else ()
 
 
+class TypedProfile(argparse.Action):
+    """Flag `--config`, which also notes that its value is no default."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
+        """Take the value."""
+        setattr(namespace, self.dest, values)
+        setattr(namespace, _TYPED, values)
+
+
 def add_profile(
     command: argparse.ArgumentParser,
     default: Path | None = None,
@@ -132,6 +158,7 @@ def add_profile(
         "--config",
         required=needed and default is None,
         default=default,
+        action=TypedProfile,
         type=Path,
         help=f"the run profile{shown}",
     )
