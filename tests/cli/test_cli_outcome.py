@@ -433,6 +433,20 @@ def test_folder_of_another_user_is_refused_and_never_told_as_empty(
     assert f"{var / folder} is closed to this user" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("words", ["status", "runs", "profit", "prune --keep 3", "report"])
+def test_file_as_var_is_refused_and_never_told_as_empty(tmp_path: Path, words: str) -> None:
+    """`status` said that a run may start, though every start refuses a file; a flag is told."""
+    var = Var(tmp_path / "var")
+    var.root.touch()
+    refused = verb(var.root, *words.split())
+    var.flag_beside.touch()
+    flagged = verb(var.root, "status")
+
+    assert refused.code == 2
+    assert f"{var.root} is a file" in refused.err
+    assert flagged.code == 10
+
+
 def test_night_takes_dry_run_for_granted() -> None:
     """A night accepts another bot's `--dry-run`, because it never trades in any other mode."""
     command = argparse.ArgumentParser()

@@ -26,12 +26,16 @@ def var_of(arguments: argparse.Namespace) -> Var:
     into which the path goes, refuse it.
 
     Raises:
-        Refusal: Only another user may look into it. To this one it would look empty: no run, no
-            STOP.
+        Refusal: Only another user may look into it, or it is a file. It would look empty: no run,
+            no STOP.
     """
     root = _root_of(arguments)
     refuse_closed(root)
-    return Var(root)
+    var = Var(root)
+    # Beside what a lost `var` was replaced by, its flag is what is to be told.
+    if os.path.isfile(root) and not os.path.lexists(var.flag_beside):
+        raise Refusal(f"{root} is a file, no folder of runs.", "Name a folder: --var DIR")
+    return var
 
 
 def place_of(arguments: argparse.Namespace) -> Place:
