@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from minibot.cli.support.output import show_lines
+from minibot.cli.support.selection import var_of
 from minibot.kernel.errors import Refusal
 from minibot.runtime.deployment import staging
 from minibot.runtime.deployment.bytecode import BytecodeCheck
 from minibot.runtime.deployment.deployed import ACCEPT, libraries
-from minibot.runtime.paths import PROJECT, Var, plain, resolve
+from minibot.runtime.paths import PROJECT, plain
 
 HELP = "stage, deploy and compare files: changes enter a working installation only this way"
 EXAMPLE = "minibot stage add ~/limits.py minibot/risk/limits.py --replace; minibot stage apply"
@@ -62,7 +63,7 @@ def _add(arguments: argparse.Namespace) -> Answer:
 
 
 def _apply(arguments: argparse.Namespace) -> Answer:
-    paths = staging.apply(PROJECT, Var(resolve(arguments.var or "var")).lock)
+    paths = staging.apply(PROJECT, var_of(arguments).lock)
     return FINE, {"deployed": list(paths)}, [f"deployed {path}" for path in paths]
 
 

@@ -29,6 +29,7 @@ from minibot.ops.run_health import flag_of
 from minibot.report.figures import money, signed
 from minibot.report.night import Night
 from minibot.report.records import read_records
+from minibot.runtime.deployment import staging
 from minibot.runtime.paths import Var
 from minibot.watchdog.launcher import Outcome
 from minibot.watchdog.recovery import FormerRun
@@ -431,6 +432,23 @@ def test_folder_of_another_user_is_refused_and_never_told_as_empty(
 
     assert code == 2
     assert f"{var / folder} is closed to this user" in capsys.readouterr().err
+
+
+def test_stage_apply_looks_for_a_run_where_var_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relative `--var` starts at the working folder here too: code never changes under a run."""
+    locks: list[Path] = []
+
+    def applied(project: Path, lock: Path) -> tuple[str, ...]:
+        locks.append(lock)
+        return ()
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(staging, "apply", applied)
+
+    assert guarded(parsed(["stage", "apply", "--var", "lab"])) == 0
+    assert locks == [Var(tmp_path / "lab").lock]
 
 
 @pytest.mark.parametrize("words", ["status", "runs", "profit", "prune --keep 3", "report"])
