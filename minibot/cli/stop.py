@@ -17,7 +17,7 @@ EXAMPLE = 'minibot stop --reason "enough for tonight"'
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the flags of this verb."""
-    add_reason(command, default="minibot stop")
+    add_reason(command, default="asked to end")
 
 
 def run(arguments: argparse.Namespace) -> int:
