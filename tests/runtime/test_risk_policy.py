@@ -82,11 +82,32 @@ def test_key_at_its_bound_is_allowed_and_beyond_it_refused_also_by_set(
 @pytest.mark.row("D-07")
 @pytest.mark.parametrize("name", NAMES)
 def test_shipped_governed_profile_is_valid_and_keeps_a_hard_stop(name: str) -> None:
-    """A shipped profile lies within its bounds; without a stop, or by another name, it does not."""
+    """A shipped profile lies within its bounds; without its hard stop, or renamed, it does not."""
     assert violations(name) == ()
     assert violations(name, "risk.stop_atr_mult=null", "risk.stop_bps=150") == ()
-    for bad in ("risk.stop_atr_mult=null", "risk.profile=mine"):
+    for bad in ("risk.hard_stop_bps=null", "risk.profile=mine"):
         assert any(line.startswith(bad.partition("=")[0]) for line in violations(name, bad)), bad
+
+
+def test_governed_profile_without_a_hard_stop_is_refused_and_its_other_stop_is_its_own(
+    tmp_path: Path,
+) -> None:
+    """Only a profile from before the policy may lack the hard stop; the one in ATRs may be off."""
+    found = {}
+    for hard, stop in ((None, "2.0"), ("400", None)):
+        risk: dict[str, Any] = {"profile": "aggressive", "policy_version": 1, "stop_atr_mult": stop}
+        if hard:
+            risk["hard_stop_bps"] = hard
+        path = tmp_path / "mine.json"
+        path.write_text(json.dumps({"extends": "nore.v1.json", "profile": "mine", "risk": risk}))
+        try:
+            load_config(path, (), {})
+            found[hard] = ()
+        except ConfigError as refusal:
+            found[hard] = refusal.violations
+
+    assert found["400"] == ()
+    assert [line.partition(" ")[0] for line in found[None]] == ["risk.hard_stop_bps"]
 
 
 @pytest.mark.row("D-03")

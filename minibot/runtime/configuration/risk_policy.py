@@ -3,7 +3,7 @@
 A profile with `risk.policy_version`, the values of environment and `--set` included, is judged by
 `config/risk_policy.v1.json`. A bound is a largest whole number, or a largest share of the starting
 cash; for a carried account, the share is of the lesser of the cash and that account's high-water
-mark. A key that is absent or null is in bounds, but a stop has to be given.
+mark. A key that is absent or null is in bounds, but for the hard stop, which has to be given.
 """
 
 from __future__ import annotations
@@ -99,9 +99,9 @@ def policy_violations(
         if is_beyond:
             words = f"allowed by {POLICY_PATH.name} for {name}: {_bound_text(bound, cash, whole)}"
             yield violation(["risk", key], value, words, origin)
-    if risk["stop_atr_mult"] is risk.get("stop_bps") is None:
-        words = f"allowed by {POLICY_PATH.name}: a stop, by risk.stop_atr_mult or risk.stop_bps"
-        yield violation(["risk", "stop_atr_mult"], None, words, origin)
+    if risk.get("hard_stop_bps") is None:
+        words = f"allowed by {POLICY_PATH.name}: basis points as text, as every governed position"
+        yield violation(["risk", "hard_stop_bps"], None, f"{words} has a hard stop", origin)
 
 
 def policy_bound(raw: JsonObject, key: str) -> str:
