@@ -1089,6 +1089,23 @@ class ScannerSection:
         whole(1_000, 604_800_000),
         "Largest age of a value from a local file; a day by default.",
     ] = field(default=86_400_000, metadata=OPTIONAL)
+    regime_volatility_percent: Annotated[
+        int,
+        whole(0, 10_000),
+        "Yearly volatility above which a market without a direction is highvol, else choppy; 25 by "
+        "default.",
+    ] = field(default=25, metadata=OPTIONAL)
+    regime_above_percent: Annotated[
+        int,
+        whole(0, 100),
+        "Share of symbols above their mean beyond which breadth is high; 60 by default.",
+    ] = field(default=60, metadata=OPTIONAL)
+    regime_thrust_percent: Annotated[
+        int,
+        whole(0, 100),
+        "Share of rises in a day's bars beyond which thrust is high; 70 by default. With breadth "
+        "it decides whether the market is trending, mixed or neither.",
+    ] = field(default=70, metadata=OPTIONAL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 import pytest
 
 from minibot.cores.closed_bar import ClosedBar
-from minibot.cores.core_profile import MIXED
+from minibot.cores.core_profile import MIXED, ScannerSection
 from minibot.events.intervals import REGIME_INTERVAL
 from minibot.strategies.scanner.regime import (
     CHOPPY,
@@ -18,6 +18,7 @@ from minibot.strategies.scanner.regime import (
     regime_of,
 )
 from minibot.strategies.scanner.scanner import Scanner
+from minibot.strategies.scanner.scans import settings_of
 from minibot.strategies.scanner.settings import ScannerSettings
 from tests.strategies.scanner_bars import MIDNIGHT, bars
 
@@ -65,6 +66,33 @@ def test_measure_at_its_bound_does_not_speak() -> None:
 
     assert at_bound.above == "60.00"
     assert (at_bound.name, below.name) == (MIXED, TRENDING)
+
+
+@pytest.mark.row("U-05")
+@pytest.mark.parametrize(
+    ("bounds", "name"),
+    [
+        ({}, TRENDING),
+        ({"regime_thrust_percent": 100}, MIXED),
+        ({"regime_above_percent": 100}, MIXED),
+        ({"regime_thrust_percent": 100, "regime_above_percent": 100}, CHOPPY),
+        (
+            {
+                "regime_thrust_percent": 100,
+                "regime_above_percent": 100,
+                "regime_volatility_percent": 4,
+            },
+            HIGHVOL,
+        ),
+    ],
+)
+def test_bounds_of_the_regime_are_keys_of_the_profile(bounds: dict[str, int], name: str) -> None:
+    """A steady rise of 4.68 % a year is what the profile's bounds call it."""
+    scanner = Scanner(settings_of(ScannerSection(**bounds)), ["AUSDT"])
+    for bar in bars(UP, MIDNIGHT, REGIME_INTERVAL):
+        scanner.take_bar("AUSDT", bar)
+
+    assert scanner.scan(MIDNIGHT).regime.name == name
 
 
 def test_regime_with_more_missing_than_known_symbols_is_mixed_and_says_so() -> None:

@@ -12,7 +12,7 @@ from typing import Final, final
 from minibot.cores.closed_bar import ClosedBar
 from minibot.cores.core_profile import ScannerSection
 from minibot.events.model import FeedValue, JsonObject, MarketRegime, MarketScan, Payload, Universe
-from minibot.strategies.scanner.regime import Regime
+from minibot.strategies.scanner.regime import Bounds, Regime
 from minibot.strategies.scanner.scanner import Scan, Scanner
 from minibot.strategies.scanner.settings import BY_EVENT, ScannerSettings
 
@@ -118,7 +118,7 @@ def scans_of(section: ScannerSection | None) -> Scans | None:
 
 
 def settings_of(section: ScannerSection) -> ScannerSettings:
-    """Return the settings of a profile's section; the regime's bounds are minibot's own."""
+    """Return the settings of a profile's section."""
     return ScannerSettings(
         interval=section.bar_interval,
         mode=section.mode,
@@ -130,6 +130,11 @@ def settings_of(section: ScannerSection) -> ScannerSettings:
         change_percent_max=section.change_percent_max,
         bars_age_max=section.bars_late_max,
         feed_age_ms_max=section.feed_age_market_ms_max,
+        bounds=Bounds(
+            str(section.regime_volatility_percent),
+            str(section.regime_above_percent),
+            str(section.regime_thrust_percent),
+        ),
     )
 
 
