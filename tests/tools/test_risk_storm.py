@@ -274,46 +274,63 @@ def _deaf_to_shares(change: pytest.MonkeyPatch) -> None:
     change.setattr(Sizes, "take_wish", lambda sizes, wish, active: take(sizes, wish, active * 9))
 
 
+def _lagging(change: pytest.MonkeyPatch) -> None:
+    far = plan.trail_distance
+    change.setattr(plan, "trail_distance", lambda *words: 20 * far(*words))
+
+
 def _unhurried(change: pytest.MonkeyPatch) -> None:
     change.setattr(orders, "is_late_first", lambda intent, expires_ts: False)
 
 
+BREAKS: list[tuple[Callable[[pytest.MonkeyPatch], None], str, tuple[int, int]]] = [
+    (_oversized, watch.CAP, (12, 1)),
+    (_uncut, watch.UNCUT, (12, 2)),
+    (_silent_action, watch.LINEAGE, (8, 0)),
+    (_talkative, watch.AFTER_STOP, (5, 27)),
+    (_blind_to_sales, watch.HOLDING, (8, 0)),
+    (_without_hard_stop, watch.NO_HARD_STOP, (8, 0)),
+    (_loosening, watch.LOOSER, (8, 0)),
+    (_stubborn, watch.NOT_LEFT, (8, 0)),
+    (_trusting_limits, watch.UNCOVERED, (12, 11)),
+    (_limit_above_its_stop, watch.LIMIT_ABOVE, (12, 11)),
+    (_miscounting, watch.BOOKS, (8, 0)),
+    (_endless, watch.OPEN_TRADE, (12, 2)),
+    (_forgetful, watch.RESTART, (4, 5)),
+    (_deaf_to_locks, watch.ENTRY_REFUSED, (8, 4)),
+    (_generous, watch.CASH, (12, 9)),
+    (_stepless, watch.QTY, (8, 0)),
+    (_misleading, watch.TOLD, (8, 0)),
+    (_steadfast, watch.LEFT_STANDING, (12, 1)),
+    (_impatient, watch.TWICE, (8, 4)),
+    (_greedy, watch.OVERBOUGHT, (3, 3)),
+    (_reckless, watch.RESERVED, (8, 0)),
+    (_uncounting, watch.TOO_MANY, (3, 3)),
+    (_hasty, watch.TOO_SOON, (8, 0)),
+    (_averaging_down, watch.HELD_BACK, (12, 20)),
+    (_repeating, watch.TOLD_TWICE, (8, 0)),
+    (_unhurried, watch.TOO_LATE, (1, 1)),
+    (_unasking, watch.UNASKED, (5, 1)),
+    (_tireless, watch.UNASKED, (12, 0)),
+    (_deaf_to_wishes, watch.WIDENED, (1, 1)),
+    (_deaf_to_shares, watch.WIDENED, (8, 4)),
+    (_lagging, watch.NOT_FOLLOWED, (1, 1)),
+]
+
+
+def test_each_invariant_of_the_watch_is_broken_on_purpose() -> None:
+    """No sentence of the watch goes without a break of the product that makes it say so."""
+    sentences = {
+        words
+        for name, words in vars(watch).items()
+        if name.isupper() and isinstance(words, str) and " " in words
+    }
+
+    assert sentences == {what for _, what, _ in BREAKS}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("breaks", "what", "first"),
-    [
-        (_oversized, watch.CAP, (12, 1)),
-        (_uncut, watch.UNCUT, (12, 2)),
-        (_silent_action, watch.LINEAGE, (8, 0)),
-        (_talkative, watch.AFTER_STOP, (5, 27)),
-        (_blind_to_sales, watch.HOLDING, (8, 0)),
-        (_without_hard_stop, watch.NO_HARD_STOP, (8, 0)),
-        (_loosening, watch.LOOSER, (8, 0)),
-        (_stubborn, watch.NOT_LEFT, (8, 0)),
-        (_trusting_limits, watch.UNCOVERED, (12, 11)),
-        (_limit_above_its_stop, watch.LIMIT_ABOVE, (12, 11)),
-        (_miscounting, watch.BOOKS, (8, 0)),
-        (_endless, watch.OPEN_TRADE, (12, 2)),
-        (_forgetful, watch.RESTART, (4, 5)),
-        (_deaf_to_locks, watch.ENTRY_REFUSED, (8, 4)),
-        (_generous, watch.CASH, (12, 9)),
-        (_stepless, watch.QTY, (8, 0)),
-        (_misleading, watch.TOLD, (8, 0)),
-        (_steadfast, watch.LEFT_STANDING, (12, 1)),
-        (_impatient, watch.TWICE, (8, 4)),
-        (_greedy, watch.OVERBOUGHT, (3, 3)),
-        (_reckless, watch.RESERVED, (8, 0)),
-        (_uncounting, watch.TOO_MANY, (3, 3)),
-        (_hasty, watch.TOO_SOON, (8, 0)),
-        (_averaging_down, watch.HELD_BACK, (12, 20)),
-        (_repeating, watch.TOLD_TWICE, (8, 0)),
-        (_unhurried, watch.TOO_LATE, (1, 1)),
-        (_unasking, watch.UNASKED, (5, 1)),
-        (_tireless, watch.UNASKED, (12, 0)),
-        (_deaf_to_wishes, watch.WIDENED, (1, 1)),
-        (_deaf_to_shares, watch.WIDENED, (8, 4)),
-    ],
-)
+@pytest.mark.parametrize(("breaks", "what", "first"), BREAKS)
 def test_what_is_broken_on_purpose_is_reported(
     breaks: Callable[[pytest.MonkeyPatch], None],
     what: str,
