@@ -147,14 +147,20 @@ def added(
     rows: Sequence[Row], marked: Mapping[str, tuple[str, ...]], requirements: str
 ) -> list[Row]:
     """Return the rows plus those that tests name and only the requirements know, in order."""
-    table = dict(re.findall(r"^\| ([A-Z]-\d+) \| (.*?) \|", requirements, re.MULTILINE))
+    table = dict(re.findall(r"^\| ([A-Z]-\d+[a-z]?) \| (.*?) \|", requirements, re.MULTILINE))
     known = {row.id for row in rows}
     new = [
         Row(row_id, table[row_id].replace("**", "").strip(), DEEPENED, ())
         for row_id in marked
         if row_id in table and row_id not in known and row_id[0] in SPECIFICATIONS
     ]
-    return sorted([*rows, *new], key=lambda row: (SPECIFICATIONS.index(row.id[0]), int(row.id[2:])))
+    return sorted([*rows, *new], key=_place)
+
+
+def _place(row: Row) -> tuple[int, int, str]:
+    """Return the place of a row: its specification, its number, and the letter of a later one."""
+    number = row.id[2:].rstrip("abcdefghijklmnopqrstuvwxyz")
+    return SPECIFICATIONS.index(row.id[0]), int(number), row.id
 
 
 def complaints(rows: Sequence[Row], marked: Mapping[str, tuple[str, ...]], root: Path) -> list[str]:

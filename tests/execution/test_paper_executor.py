@@ -186,7 +186,7 @@ def test_intents_that_waited_while_risk_or_execution_was_down_are_expired() -> N
     assert results(desk.intent("BUY", "1", expires_ts=desk.ts + 5000))[0][0] == "ACCEPTED"
 
 
-@pytest.mark.row("N-04", "B-79", "F122")
+@pytest.mark.row("N-04", "B-20", "B-79", "F122")
 @pytest.mark.parametrize("causes", [None, (), ("only",), ("same", "same")])
 def test_intent_without_risk_action_behind_it_stops_the_run(causes: tuple[str, ...] | None) -> None:
     """An intent without a risk action behind it stops the run (F122)."""

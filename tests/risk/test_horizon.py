@@ -98,7 +98,7 @@ def test_horizon_equals_the_hand_computed_one_rounded_down(ratio: int | None, le
     assert rules.length(ratio) == length
 
 
-@pytest.mark.row("B-17")
+@pytest.mark.row("B-17", "D-46b")
 @pytest.mark.parametrize(
     ("closes", "length"),
     [(VOLATILE, USUAL // 2), (CALM, MOST), (UNKNOWN, USUAL)],
@@ -116,6 +116,7 @@ def test_position_is_left_at_the_horizon_of_its_symbol_s_volatility(
     assert (check["value"], check["threshold"]) == (str(length), str(length))
 
 
+@pytest.mark.row("D-46b")
 def test_horizon_moves_with_each_bar_and_its_plan_says_why() -> None:
     """A volatile hour that calms down gives the position more time, also over a restart."""
     one = holder(VOLATILE, **KEYS)
@@ -143,7 +144,7 @@ def test_horizon_that_shrinks_below_the_time_held_ends_the_position() -> None:
     assert actions(one.tick("100", "100")) == [("EXIT", "horizon_exit")]
 
 
-@pytest.mark.row("B-17")
+@pytest.mark.row("B-17", "D-46b")
 @pytest.mark.parametrize(("bid", "said"), [("100.49", [("EXIT", "horizon_exit")]), ("100.50", [])])
 def test_thesis_that_holds_at_the_horizon_lasts_to_the_longest_one(
     bid: str, said: list[tuple[str, str]]

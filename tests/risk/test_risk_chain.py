@@ -252,7 +252,7 @@ def check_silence_after_stop(desk: Desk) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.row("N-04", "B-79", "D-02", "D-34", "N-66", "D-48", "D-49", "D-53", "U-22")
+@pytest.mark.row("N-04", "B-20", "B-79", "D-02", "D-34", "N-66", "D-48", "D-49", "D-53", "U-22")
 @settings(max_examples=100, deadline=None)
 @given(MOVES, st.integers(0, len(SIZINGS) - 1))
 def test_chain_whatever_happens_keeps_its_invariants(moves: list[Any], sizing: int) -> None:

@@ -34,7 +34,7 @@ def desk(**changes: Any) -> Desk:
     return Desk(config(**changes)).ready()
 
 
-@pytest.mark.row("N-32", "U-01", "N-04", "B-79")
+@pytest.mark.row("N-32", "U-01", "N-04", "B-20", "B-79")
 def test_three_crafted_signals_give_three_matching_actions_and_one_intent() -> None:
     """Three signals give three actions (allowed, refused, breached) and one order."""
     made = desk(risk__orders_per_minute_soft=None, risk__orders_per_minute_hard=1)

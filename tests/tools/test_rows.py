@@ -139,15 +139,19 @@ def test_rows_written_anew_agree_and_keep_what_was_written_by_hand(tmp_path: Pat
 def test_rows_added_from_requirements_are_those_that_tests_name(tmp_path: Path) -> None:
     """Rows of later issues that tests name are added with their sentences, in order."""
     make(tmp_path)
-    extra = 'import pytest\n@pytest.mark.row("D-02")\ndef test_x(): ...\n'
+    extra = 'import pytest\n@pytest.mark.row("D-02", "D-02b")\ndef test_x(): ...\n'
     (tmp_path / "tests/room/test_b.py").write_text(extra)
     table = tmp_path / "requirements.md"
-    table.write_text("| D-01 | never named | 1 |\n| D-02 | cash **never** below 0 | 1 |\n")
+    table.write_text(
+        "| D-01 | never named | 1 |\n| D-02b | came later | 1 |\n"
+        "| D-02 | cash **never** below 0 | 1 |\n"
+    )
 
     code = rows.main(["--add", str(table), "--write", "--root", str(tmp_path)])
 
-    last = rows.read_rows(tmp_path / "docs/rows.tsv")[-1]
+    *_, last, later = rows.read_rows(tmp_path / "docs/rows.tsv")
     assert code == 0
+    assert (later.id, later.sentence) == ("D-02b", "came later")
     assert (last.id, last.sentence) == ("D-02", "cash never below 0")
     assert last.tests == ("tests/room/test_b.py::test_x",)
     assert last.state.startswith("partly")
