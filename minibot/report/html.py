@@ -181,7 +181,10 @@ def marked_of(night: Night) -> list[Marked]:
     """Return the round trips of a night as the price chart marks them."""
     reasons = night.count.reasons
     return [
-        Marked(number, trip, reasons.entered_because(trip), reasons.left_because(trip) or OPEN)
+        Marked(
+            *(number, trip, reasons.entered_because(trip), reasons.left_because(trip) or OPEN),
+            reasons.steps_of(trip),
+        )
         for number, trip in enumerate(night.count.trades.trips, start=1)
     ]
 

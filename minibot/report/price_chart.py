@@ -26,7 +26,7 @@ from minibot.report.plot import (
     line,
     picture,
 )
-from minibot.report.trades import RoundTrip
+from minibot.report.trades import RoundTrip, Step
 
 PRICE_HEIGHT: Final = 260
 PRICE_ROOM: Final = 0.06
@@ -64,12 +64,13 @@ Plotted = Sequence[tuple[int, float]]
 
 
 class Marked(NamedTuple):
-    """Round trip as a chart marks it: its number, its reasons and its end in words."""
+    """Round trip on a page: its number, its reasons, its end in words, its steps if in parts."""
 
     number: int
     trip: RoundTrip
     entry: str
     exit: str
+    steps: tuple[tuple[Step, str], ...] = ()
 
 
 def price_chart(

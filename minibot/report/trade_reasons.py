@@ -1,10 +1,10 @@
-"""Reasons of round trips: the signal of the first purchase, the exit of the last sale."""
+"""Reasons of round trips: the signal of each purchase, the exit of each sale."""
 
 from __future__ import annotations
 
 from minibot.events.model import BUY, EXIT, Event, OrderIntent, RiskAction, Signal
 from minibot.replay.explain.checks import left_words
-from minibot.report.trades import CARRIED, RoundTrip
+from minibot.report.trades import CARRIED, RoundTrip, Step
 
 
 class TradeReasons:
@@ -42,8 +42,7 @@ class TradeReasons:
 
     def exit_of(self, trip: RoundTrip) -> RiskAction | None:
         """Return the risk action that left a round trip; None while it is open."""
-        causes = self._exit_causes.get(trip.exit_order, ())
-        return next((self._exits[cause] for cause in causes if cause in self._exits), None)
+        return self._exit_by(trip.exit_order)
 
     def left_because(self, trip: RoundTrip) -> str:
         """Return why a round trip was closed: the exit that was hit, else a reason code."""
@@ -52,7 +51,24 @@ class TradeReasons:
 
     def entered_because(self, trip: RoundTrip) -> str:
         """Return the reason code of the signal that caused a round trip's first purchase."""
-        for cause in self._entry_causes.get(trip.entry_order, ()):
-            if code := self._entries.get(cause):
-                return code
-        return "" if trip.entry_order else CARRIED
+        return self._entry_by(trip.entry_order) if trip.entry_order else CARRIED
+
+    def steps_of(self, trip: RoundTrip) -> tuple[tuple[Step, str], ...]:
+        """Return the steps of a round trip in parts, each with its reason; none of another."""
+        if not trip.is_in_parts:
+            return ()
+        return tuple((step, self._step_because(step)) for step in trip.steps)
+
+    def _step_because(self, step: Step) -> str:
+        if step.side == BUY:
+            return self._entry_by(step.order)
+        action = self._exit_by(step.order)
+        return "" if action is None else left_words(action)
+
+    def _exit_by(self, order: str) -> RiskAction | None:
+        causes = self._exit_causes.get(order, ())
+        return next((self._exits[cause] for cause in causes if cause in self._exits), None)
+
+    def _entry_by(self, order: str) -> str:
+        found = (self._entries.get(cause) for cause in self._entry_causes.get(order, ()))
+        return next(filter(None, found), "")

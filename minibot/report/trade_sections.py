@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from minibot.engine.run_result import PriceBar
+from minibot.events.model import JsonObject
 from minibot.events.unit_sizes import DAY_MS
 from minibot.report.figures import (
     clock,
@@ -35,6 +36,7 @@ TRIP_HEAD: Final = (
     *("trade", "symbol", "opened", "closed", "held", "qty", "bought at", "sold at", "fees"),
     *("net", "entered on", "left because"),
 )
+STEP_HEAD: Final = ("trade", "symbol", "at", "side", "qty", "price", "because")
 
 
 def prices_drawn(
@@ -103,7 +105,27 @@ def trips_table(marked: Sequence[Marked]) -> str:
     found = note + table(TRIP_HEAD, rows[:ROWS_SHOWN], "It did not trade.")
     if rest := rows[ROWS_SHOWN:]:
         found += folded(f"{counted(len(rest), 'more round trip')}", table(TRIP_HEAD, rest, ""))
-    return found
+    return found + steps_table(
+        [
+            (each.number, each.trip.symbol, time_text(step.ts), step.to_json(), why)
+            for each in marked[-TRIPS_SHOWN:]
+            for step, why in each.steps
+        ]
+    )
+
+
+def steps_table(steps: Sequence[tuple[int, str, str, JsonObject, str]]) -> str:
+    """Return the folded table of trades that were bought or sold in parts; empty without any.
+
+    Args:
+        steps: Each with its trade's number and symbol, its time in words, its figures, its reason.
+    """
+    rows = [
+        (str(number), symbol, at, step["side"], quantity(step["qty"]), price(step["price"]), why)
+        for number, symbol, at, step, why in steps
+    ]
+    trades = counted(len({row[0] for row in rows}), "trade")
+    return folded(f"Steps of {trades} in parts", table(STEP_HEAD, rows, "")) if rows else ""
 
 
 def times_of(marked: Sequence[Marked]) -> Callable[[int], str]:

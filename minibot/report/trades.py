@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from minibot.accounting.lots import is_dust_before, is_dust_left
 from minibot.accounting.performance import Carried
@@ -18,6 +18,25 @@ from minibot.events.money import amount_text, cost_up, parse_amount
 
 # Reason of a position that the run started with, which has no entry in the run.
 CARRIED: Final = "carried_in"
+
+
+class Step(NamedTuple):
+    """Step of a round trip: the fills of one order; amounts in hundred-millionths."""
+
+    ts: int
+    side: str
+    order: str
+    qty: int
+    notional: int
+
+    def to_json(self) -> JsonObject:
+        """Return the step with decimal strings; the price is an average."""
+        return {
+            "ts": self.ts,
+            "side": self.side,
+            "qty": amount_text(self.qty),
+            "price": _average(self.notional, self.qty),
+        }
 
 
 @dataclass(slots=True)
@@ -39,6 +58,13 @@ class RoundTrip:
     fills: list[str] = field(default_factory=list)
     exit_order: str = ""
     entry_order: str = ""
+    steps: list[Step] = field(default_factory=list)
+
+    @property
+    def is_in_parts(self) -> bool:
+        """True when more than one order bought, or more than one sold: a campaign in steps."""
+        sides = [step.side for step in self.steps]
+        return len(sides) > len(set(sides))
 
     @property
     def net(self) -> int:
@@ -104,6 +130,11 @@ class TradeLog:
             self._paid_in_base.add(fill.symbol)
         trip.fees += fee
         trip.fills.append(event.id)
+        step = Step(event.ts, fill.side, fill.client_order_id, qty, notional)
+        if trip.steps and trip.steps[-1].order == step.order:
+            former = trip.steps.pop()
+            step = former._replace(qty=former.qty + qty, notional=former.notional + notional)
+        trip.steps.append(step)
         sign = 1 if fill.side == BUY else -1
         if sign > 0:
             trip.entry_order = trip.entry_order or fill.client_order_id

@@ -422,3 +422,23 @@ def test_table_of_trades_has_prices_of_a_cheap_coin_in_full() -> None:
     cells = tables.trade_cells(times | prices | fields | reasons)
 
     assert cells[4:6] == ["0.0871", "0.0934"]
+
+
+def test_campaign_is_one_trade_with_its_steps_on_the_page() -> None:
+    """Two purchases and two sales are one row; each order stands below with price and reason."""
+    later = Trip(2 * HOUR, 4 * HOUR, "90", "130", entry="own_rule", exit="stop_loss")
+    first = Trip(HOUR, 3 * HOUR, "100", "150", exit="ladder_target", qty="0.02")
+    reviews, document = told(made([first, later, WON._replace(opened=5 * HOUR, closed=6 * HOUR)]))
+
+    assert [trade["fills"] for trade in document["trades"]] == [4, 2]
+    steps = document["trades"][0]["steps"]
+    assert [(one["side"], one["qty"], one["price"], one["because"]) for one in steps] == [
+        ("BUY", "0.02000000", "100.00000000", "momentum_up"),
+        ("BUY", "0.01000000", "90.00000000", "own_rule"),
+        ("SELL", "0.02000000", "150.00000000", "ladder_target"),
+        ("SELL", "0.01000000", "130.00000000", "stop_loss"),
+    ]
+    assert "steps" not in document["trades"][1]
+    shown = page(reviews, document)
+    assert "Steps of 1 trade in parts" in shown
+    assert shown.count(">own_rule<") == 1

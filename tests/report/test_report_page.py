@@ -6,6 +6,7 @@ import re
 from decimal import Decimal
 from html import escape
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -16,10 +17,13 @@ from minibot.report.figures import change
 from minibot.report.html import page
 from minibot.report.night import Night
 from minibot.report.price_chart import Marked
+from minibot.report.trade_reasons import TradeReasons
 from minibot.report.trade_sections import trips_table
-from minibot.report.trades import RoundTrip
+from minibot.report.trades import RoundTrip, TradeLog
+from tests.accounting.fills import fill
 from tests.report.markup import Balance
 from tests.report.nights import opened, with_incident, with_stop
+from tests.report.test_report_performance import event
 from tests.runs import ShortRun, verb
 
 
@@ -159,3 +163,22 @@ def test_trips_of_a_cheap_coin_have_their_prices_in_full() -> None:
     table = trips_table([Marked(1, trip, "", "sold")])
 
     assert all(f">{price}<" in table for price in ("0.0871", "0.0934"))
+
+
+def test_trip_sold_in_parts_has_a_row_for_each_order() -> None:
+    """One row for the trade, and its orders below it, those filled in pieces as one."""
+    log, reasons = TradeLog({}), TradeReasons()
+    for number, (side, qty, price) in enumerate(
+        [("BUY", "2", "100"), ("BUY", "1", "103"), ("SELL", "2", "110"), ("SELL", "1", "99")]
+    ):
+        order = "entry" if side == "BUY" else f"exit {number}"
+        filled = msgspec.structs.replace(fill(side, qty, price), client_order_id=order)
+        log.on_fill(event(number, filled))
+    (trip,) = log.trips
+    alone = RoundTrip("BTCUSDT", 1, 2, bought_qty=UNIT, sold_qty=UNIT)
+
+    table = trips_table([Marked(1, trip, "", "sold", reasons.steps_of(trip))])
+
+    assert "Steps of 1 trade in parts" in table
+    assert [table.count(f">{price}<") for price in ("101.00", "110.00", "99.00")] == [2, 1, 1]
+    assert "Steps" not in trips_table([Marked(1, alone, "", "sold", reasons.steps_of(alone))])

@@ -41,6 +41,7 @@ from minibot.report.markup import (
     tile_row,
     tone_of,
 )
+from minibot.report.trade_sections import steps_table
 
 TRADES_SHOWN: Final = 1000
 # The newest trades are unfolded, the earlier ones folded.
@@ -197,7 +198,13 @@ def _trades(trades: Sequence[JsonObject]) -> str:
         shown = (
             newest + shown + folded(f"{counted(len(before) + left, 'trade')} before these", earlier)
         )
-    return shown
+    return shown + steps_table(
+        [
+            (trade["number"], trade["symbol"], date_clock(step["ts"]), step, step["because"])
+            for trade in trades[-TRADES_SHOWN:]
+            for step in trade.get("steps", ())  # Of trades in parts; older results have none.
+        ]
+    )
 
 
 def _trade_cells(trade: JsonObject) -> list[str]:

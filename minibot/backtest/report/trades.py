@@ -16,7 +16,7 @@ from minibot.events.money import UNIT, parse_amount
 from minibot.events.names import FILLS, ORDER_INTENTS
 from minibot.replay.explain.checks import left_words
 from minibot.report.trade_reasons import TradeReasons
-from minibot.report.trades import RoundTrip, TradeLog
+from minibot.report.trades import RoundTrip, Step, TradeLog
 
 if TYPE_CHECKING:
     from minibot.engine.run_result import BacktestResult
@@ -36,6 +36,7 @@ class Trade:
             found, `open` while any of the position is held.
         left_because: Reason of its last exit in words, such as the stop that was hit; empty if
             `exit_reason` is `open` or `unknown`.
+        steps: Its orders with their reasons, if more than one bought or more than one sold.
     """
 
     number: int
@@ -43,6 +44,7 @@ class Trade:
     entry_reason: str
     exit_reason: str
     left_because: str = ""
+    steps: tuple[tuple[Step, str], ...] = ()
 
     @property
     def symbol(self) -> str:
@@ -80,7 +82,11 @@ class Trade:
             "fills": len(self.trip.fills),
             **shown,
             "return": ratios.text(self.ratio) if self.is_closed else None,
+            **({"steps": self._steps()} if self.steps else {}),
         }
+
+    def _steps(self) -> list[JsonObject]:
+        return [{**step.to_json(), "because": why} for step, why in self.steps]
 
 
 def trades_of(result: BacktestResult) -> list[Trade]:
@@ -97,13 +103,13 @@ def trades_of(result: BacktestResult) -> list[Trade]:
 
 
 def _trade(number: int, trip: RoundTrip, reasons: TradeReasons) -> Trade:
-    entered = reasons.entered_because(trip) or UNKNOWN
+    entered, steps = reasons.entered_because(trip) or UNKNOWN, reasons.steps_of(trip)
     if not trip.is_closed:
-        return Trade(number, trip, entered, OPEN)
+        return Trade(number, trip, entered, OPEN, steps=steps)
     action = reasons.exit_of(trip)
     if action is None:
-        return Trade(number, trip, entered, UNKNOWN)
-    return Trade(number, trip, entered, action.reason_code, left_words(action))
+        return Trade(number, trip, entered, UNKNOWN, steps=steps)
+    return Trade(number, trip, entered, action.reason_code, left_words(action), steps)
 
 
 def traded_notional(fills: Iterable[Event]) -> int:
