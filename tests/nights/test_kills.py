@@ -84,11 +84,11 @@ def resting(night: Night) -> bool:
 
 @pytest.mark.row("B-21", "I1", "I2")
 def test_roles_killed_with_a_stop_resting_keep_it_and_replay_identical(tmp_path: Path) -> None:
-    """Risk and execution, killed while exits rest, come back with them; each fills once."""
+    """Each role, killed while exits rest, comes back and finds them; each fills once."""
     night = Night(tmp_path / "var", ["risk.exits_at=venue", "ai.enabled=false"])
     night.await_trading()
-    for name in ("risk_role", "execution_role", "risk_role"):
-        wait_until(lambda: resting(night), "exits rest with the executor")
+    for name in ("risk_role", "execution_role", "strategy_role", "market_role"):
+        wait_until(lambda: resting(night), f"exits rest with the executor, then {name} is killed")
         victim = night.role(name)
         assert victim is not None, name
         before = night.lines("market_ticks")
