@@ -93,7 +93,7 @@ def test_governed_profile_without_a_hard_stop_is_refused_and_its_other_stop_is_i
     tmp_path: Path,
 ) -> None:
     """Only a profile from before the policy may lack the hard stop; the one in ATRs may be off."""
-    found = {}
+    found: dict[str | None, tuple[str, ...]] = {}
     for hard, stop in ((None, "2.0"), ("400", None)):
         risk: dict[str, Any] = {"profile": "aggressive", "policy_version": 1, "stop_atr_mult": stop}
         if hard:

@@ -1,5 +1,7 @@
 """Regime and weights: each class, and the times at which they may change."""
 
+from typing import Any
+
 import pytest
 
 from minibot.cores.closed_bar import ClosedBar
@@ -86,7 +88,7 @@ def test_measure_at_its_bound_does_not_speak() -> None:
         ),
     ],
 )
-def test_bounds_of_the_regime_are_keys_of_the_profile(bounds: dict[str, int], name: str) -> None:
+def test_bounds_of_the_regime_are_keys_of_the_profile(bounds: dict[str, Any], name: str) -> None:
     """A steady rise of 4.68 % a year is what the profile's bounds call it."""
     scanner = Scanner(settings_of(ScannerSection(**bounds)), ["AUSDT"])
     for bar in bars(UP, MIDNIGHT, REGIME_INTERVAL):
