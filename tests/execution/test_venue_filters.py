@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations_with_replacement
 from typing import Any
 
 import pytest
@@ -185,16 +186,19 @@ def test_market_order_has_to_be_paid_for_at_the_touch() -> None:
     assert answer(desk, ("BUY", "100", None)) == "accepted"
 
 
-def counting(**bounds: int) -> Desk:
-    """Return an executor with bounds on open orders, algo orders and lists of the symbol."""
+def counts_of(**bounds: int) -> list[dict[str, Any]]:
+    """Return the venue's bounds on open orders, algo orders and lists."""
     kinds = {"orders": "ORDERS", "algo_orders": "ALGO_ORDERS", "lists": "ORDER_LISTS"}
     keys = {"orders": "Orders", "algo_orders": "AlgoOrders", "lists": "OrderLists"}
-    return desk_of(
-        *(
-            {"filterType": f"MAX_NUM_{kinds[name]}", f"maxNum{keys[name]}": most}
-            for name, most in bounds.items()
-        )
-    )
+    return [
+        {"filterType": f"MAX_NUM_{kinds[name]}", f"maxNum{keys[name]}": most}
+        for name, most in bounds.items()
+    ]
+
+
+def counting(**bounds: int) -> Desk:
+    """Return an executor with bounds on open orders, algo orders and lists of the symbol."""
+    return desk_of(*counts_of(**bounds))
 
 
 def placed(desk: Desk, kind: str, **changes: Any) -> str:
@@ -205,8 +209,11 @@ def placed(desk: Desk, kind: str, **changes: Any) -> str:
         "STOP_LOSS": {"stop_price": "90"},
         "TAKE_PROFIT": {"target_price": "110"},
         "OCO": {"stop_price": "90", "target_price": "110"},
+        "STOP_LOSS_LIMIT": {"stop_price": "90", "limit_price": "89"},
+        QUOTED: {"stop_price": "90", "target_price": "110", "limit_price": "89"},
     }
-    events = desk.intent("SELL", "1", order_type=kind, **prices[kind], **changes)
+    name = "OCO" if kind == QUOTED else kind
+    events = desk.intent("SELL", "1", order_type=name, **prices[kind], **changes)
     return str(results(events)[-1][1])
 
 
@@ -242,6 +249,36 @@ def test_order_beyond_a_count_is_refused_by_its_reason(
 
     assert [placed(desk, kind) for kind in first] == ["accepted"] * len(first)
     assert placed(desk, last) == reason
+
+
+QUOTED = "OCO with a limit"
+COUNTED = {
+    "LIMIT": (1, 0, 0),
+    "STOP_LOSS": (1, 1, 0),
+    "STOP_LOSS_LIMIT": (1, 1, 0),
+    "TAKE_PROFIT": (1, 1, 0),
+    "OCO": (2, 2, 1),
+    QUOTED: (2, 1, 1),
+}
+"""What an order counts at the venue as: orders, algo orders and lists."""
+
+
+@pytest.mark.row("B-53")
+@pytest.mark.parametrize("resting", [*combinations_with_replacement(COUNTED, 2)], ids="+".join)
+@pytest.mark.parametrize("last", COUNTED)
+def test_orders_of_all_types_add_up_to_each_bound(resting: tuple[str, ...], last: str) -> None:
+    """Beside two orders a third fits into bounds of their sum, and into none that is one less."""
+    most = map(sum, zip(*(COUNTED[kind] for kind in (*resting, last)), strict=True))
+    bounds = dict(zip(("orders", "algo_orders", "lists"), most, strict=True))
+    desk = counting()
+    assert [placed(desk, kind) for kind in resting] == ["accepted", "accepted"]
+
+    for (name, total), own in zip(bounds.items(), COUNTED[last], strict=True):
+        if own and total > 1:  # A bound of zero is off.
+            desk.put("market_ticks", of_filters(SYMBOL, *FREE, *counts_of(**{name: total - 1})))
+            assert placed(desk, last) == f"{name.replace('lists', 'order_lists')}_max"
+    desk.put("market_ticks", of_filters(SYMBOL, *FREE, *counts_of(**bounds)))
+    assert placed(desk, last) == "accepted"
 
 
 def test_order_of_another_symbol_counts_for_that_alone() -> None:
