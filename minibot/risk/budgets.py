@@ -312,14 +312,15 @@ class Budgets:
         week, week_loss, whole = limits.week_notional, limits.week_loss, limits.account_drawdown
         night, day = limits.night_notional, limits.day_notional
         night_loss, day_loss, drawdown = limits.night_loss, limits.day_loss, limits.drawdown
+        lost = self.week_level - equity
         return (
             (night.hard_gate, self.night_notional, night.hard),
             (day.hard_gate, self.day_notional, day.hard),
             (night_loss.hard_gate, self.night_level - equity, night_loss.hard),
             (day_loss.hard_gate, self.day_level - equity, day_loss.hard),
             (drawdown.hard_gate, drawdown_of(self.high_water_mark, equity), drawdown.hard),
-            (week.hard_gate, self.week_notional, week.hard),
-            (week_loss.hard_gate, self.week_level - equity, week_loss.hard),
+            (week.hard_gate, week.hard_value(self.week_notional), week.hard),
+            (week_loss.hard_gate, week_loss.hard_value(lost), week_loss.hard),
             (whole.hard_gate, fallen, whole.hard),
         )
 

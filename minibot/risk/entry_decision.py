@@ -672,6 +672,6 @@ def hard_rows(limits: Limits, left: Headroom, notional: int) -> tuple[Row, ...]:
     return (
         (night.hard_gate, left.night_notional + added, night.hard),
         (day.hard_gate, left.day_notional + added, day.hard),
-        (week.hard_gate, left.week_notional + added, week.hard),
+        (week.hard_gate, week.hard_value(left.week_notional + added), week.hard),
         (rate.hard_gate, left.orders + 1, rate.hard),
     )

@@ -72,11 +72,12 @@ class Limit:
         "places",
     )
 
-    def __init__(self, gate: Gate, soft: int | None, hard: int) -> None:
-        """Take the gate of an entry, and both values; without a soft one `soft` is None."""
+    def __init__(self, gate: Gate, soft: int | None, bound: int | None) -> None:
+        """Take the gate of an entry, soft and hard value; None for one that the profile lacks."""
+        hard = UNBOUNDED if bound is None else bound
         self.name: str = gate.name
         self.hard: int = hard
-        self.is_on: bool = hard < UNBOUNDED
+        self.is_on: bool = bound is not None
         self.places: int = gate.places
         self.is_hard_at_once: bool = soft is None or soft >= hard
         self.entry_max: int = hard if soft is None else min(soft, hard)
@@ -95,6 +96,10 @@ class Limit:
     def entry_value(self, value: int) -> int:
         """Return `value` for an entry's check, or `SKIPPED` without a soft value."""
         return SKIPPED if self.is_hard_at_once else value
+
+    def hard_value(self, value: int) -> int:
+        """Return `value` for the check that ends the run, or `SKIPPED` without the limit."""
+        return value if self.is_on else SKIPPED
 
 
 @final
@@ -198,10 +203,10 @@ class Limits:
 
 def _money(gate: Gate, soft: str | None, hard: str | None) -> Limit:
     scaled = None if soft is None else parse_amount(soft)
-    return Limit(gate, scaled, UNBOUNDED if hard is None else parse_amount(hard))
+    return Limit(gate, scaled, None if hard is None else parse_amount(hard))
 
 
 def _count(gate: Gate, soft: int | None, hard: int | None) -> Limit:
     unit = int(10**gate.places)
     scaled = None if soft is None else soft * unit
-    return Limit(gate, scaled, UNBOUNDED if hard is None else hard * unit)
+    return Limit(gate, scaled, None if hard is None else hard * unit)

@@ -308,6 +308,41 @@ def test_week_counts_each_purchase_once() -> None:
     assert made.risk.facts()["headroom"]["week_notional"] == "3000.00000000"
 
 
+def billions(**changes: Any) -> Desk:
+    """Return a desk with a hundred billion of a small currency, that buys for fifteen at once."""
+    sections = [f"{span}_{what}" for span in ("night", "day") for what in ("notional", "loss")]
+    wide = {f"risk__{name}_{kind}": "50000000000" for name in sections for kind in ("soft", "hard")}
+    wide |= {"risk__order_notional": "15000000000", "risk__position_notional_max": "40000000000"}
+    made = Desk(config(**(wide | changes)), first=opening("100000000000"))
+    made.instrument(qty_max="900000000", market_qty_max="900000000")
+    made.tick(**FLAT, ask_qty="900000000")
+    made.signal("BUY")
+    made.tick(**FLAT, ask_qty="900000000")
+    return made
+
+
+def test_limit_that_a_profile_lacks_holds_for_no_amount() -> None:
+    """Without limits of the week nothing but cash bounds what it buys, and it may lose all that."""
+    made = billions()
+    bought = actions(made.signal("BUY"))
+    made.tick(**FLAT, ask_qty="900000000")
+    lost = made.tick("50", "50")
+
+    assert [fill.qty for fill in fills(made.events("fills"))] == ["150000000.000"] * 2
+    assert (bought, actions(lost)) == ([("ALLOW", "allowed")], [])
+    assert "week_loss" not in made.risk.facts()["headroom"]
+
+
+def test_limit_of_any_amount_holds() -> None:
+    """A limit above a dozen billions is shown, and ends the run, as any other."""
+    made = billions(risk__week_loss_hard="14000000000", risk__week_loss_soft="13000000000")
+    left = made.risk.facts()["headroom"]["week_loss"]
+    said = [actions(made.tick(price, price)) for price in ("10", "6.67", "6.66")]
+
+    assert left == "13000000000.00000000"
+    assert said == [[], [], [("STOP", "RISK_LIMIT")]]
+
+
 PACED: dict[str, Any] = {"risk__night_notional_soft": "10000", "risk__night_notional_pace": 10}
 HOUR_MS = 3_600_000
 
