@@ -1,8 +1,9 @@
 """Trading desk for tests: risk and execution in lockstep, with crafted ticks and signals.
 
 Every event passes the run's codec both ways, as on disk, so a broken contract or a forbidden writer
-fails here too. Order: a tick; then results and fills; then signals and intents. With `first` a
-queue is read before all others, as a backtest reads fills before results.
+fails here too, and so does a mark for no level or limit that is told as if it were one. Order: a
+tick; then results and fills; then signals and intents. With `first` a queue is read before all
+others, as a backtest reads fills before results.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from minibot.execution.paper_executor_nore_v1 import PaperExecutorNoreV1
 from minibot.kernel.canonical import decode, encode
 from minibot.risk.core import RiskCore
 from minibot.risk.core import core_from_config as risk_from_config
+from minibot.risk.distances import NEVER
 from minibot.runtime.configuration.config import load_config
 from tests.instruments import instrument as rules_of
 
@@ -48,6 +50,8 @@ START = 1_700_000_000_000
 SYMBOL = "BTCUSDT"
 OTHER = "ETHUSDT"
 HASH = "0" * 64
+MARK = str(NEVER).encode()
+"""`NEVER`, `UNBOUNDED` and `SKIPPED` as they would be told, whatever their places and sign."""
 
 WRITERS = {
     "control": "watchdog_role",
@@ -154,6 +158,7 @@ class Desk:
         self.execution: PaperExecutorNoreV1 = execution_from_config(self.profile)
         self.ts = ts
         self.lag_ms = 0
+        self.tells_marks = False
         self.first = ""
         self.seqs: dict[str, int] = {}
         self.log: list[tuple[str, Event]] = []
@@ -194,7 +199,9 @@ class Desk:
             at = next((n for n, (queue, _) in enumerate(waiting) if queue == self.first), 0)
             name, given = waiting.pop(at)
             seq = self.seqs[name] = self.seqs.get(name, 0) + 1
-            taken = codec().decode(name, codec().encode(name, given))
+            line = codec().encode(name, given)
+            taken = codec().decode(name, line)
+            assert self.tells_marks or MARK not in line.replace(b".", b""), line
             self.log.append((name, taken))
             now = max(self.ts, taken.ts) + self.lag_ms
             answers: list[tuple[str, Event]] = []

@@ -270,6 +270,7 @@ def test_entry_whose_hard_stop_would_be_at_zero_is_refused(price: str, kinds: li
     """A stop is at least one step below: at a price of one step nothing could trigger it."""
     made, resting = [coins(risk__hard_stop_bps="1000") for _ in "ab"]
     for each in (made, resting):
+        each.tells_marks = True  # No order is large enough.
         each.bar(*["0.00000003"] * 4)
     touch(made, price)
     touch(resting, "0.00000003")
@@ -320,6 +321,7 @@ def test_price_at_the_allowed_deviation_passes_and_beyond_is_blocked(
 def test_entry_beside_a_close_of_zero_is_blocked_by_the_deviation() -> None:
     """A close of 0 is no price to be near to: the entry is blocked under the widest limit."""
     made = desk(risk__reference_deviation_bps_max=10_000)
+    made.tells_marks = True  # No deviation is as large.
     made.bar("100", "100", "0", "0")
     made.tick("100", "100.01")
 
