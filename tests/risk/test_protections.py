@@ -878,6 +878,48 @@ def test_longer_lock_of_all_symbols_keeps_the_last_trade_behind_it() -> None:
     assert second.left("losses_in_row", SYMBOL, now) > 0
 
 
+LOCKS_ALL: JsonObject = {"method": "LossesInRow", "trade_limit": 1}
+LOCK_ONE: list[JsonObject] = [
+    {"method": "CooldownPeriod"},
+    {
+        "method": "LowProfitPairs",
+        "trade_limit": 1,
+        "required_profit": "1",
+        "lookback_period": 20,
+    },
+]
+
+
+@pytest.mark.parametrize("of_one", LOCK_ONE, ids=lambda row: row["method"])
+def test_memory_of_any_trades_opens_the_next_run_with_each_of_its_locks(of_one: JsonObject) -> None:
+    """Profiles with locks of a day and of minutes take turns: none bars the next, or drops a lock.
+
+    Beyond the trades that count, no more are remembered than locks last.
+    """
+    chance, flat = random.Random(7), Portfolio({}, ())
+    profiles = [
+        protected(*(row | {"stop_duration": n} for row in (LOCKS_ALL, of_one))) for n in (1440, 20)
+    ]
+    old_max = 0
+    for _ in range(100):
+        now, one = BEGAN, Protections(profiles[0])
+        for number in range(1, 25):
+            now += chance.choice((0, 1, 10, 30, 500)) * MINUTE
+            if not number % 4:
+                later = Protections(profiles[number // 4 % 2])
+                later.open(flat, 0, one.state(), now)
+                assert later.listed(now) == one.listed(now)
+                one = later
+            symbol = chance.choice((SYMBOL, OTHER, "SOLUSDT", "XRPUSDT"))
+            one.on_trade(trade(chance.choice(("-1", "1")), now, symbol=symbol))
+            counts_from = now - (1440 if number // 4 % 2 == 0 else 20) * MINUTE - 1000
+            old = sum(each.closed_ts <= counts_from for each in one.trades)
+            assert old <= len(one.listed(now))
+            old_max = max(old_max, old)
+
+    assert old_max > 2
+
+
 # --- trades that wait -----------------------------------------------------------------------------
 
 
