@@ -214,6 +214,33 @@ def test_trade_of_a_symbol_that_left_trading_triggers_nothing(
     assert [result for result, _ in results(back)] == ["TRIGGERED", "FILLED"]
 
 
+LEAST, NEXT = "0.00000001", "0.00000002"
+
+
+@pytest.mark.parametrize(
+    ("kind", "prices", "reason"),
+    [
+        ("LIMIT", {"limit_price": LEAST}, "accepted"),
+        ("LIMIT_MAKER", {"limit_price": LEAST}, "accepted"),
+        ("STOP_LOSS", {"stop_price": LEAST}, "accepted"),
+        ("STOP_LOSS_LIMIT", {"stop_price": LEAST, "limit_price": LEAST}, "accepted"),
+        ("OCO", {"stop_price": LEAST, "target_price": NEXT, "limit_price": LEAST}, "would_trigger"),
+        ("OCO", {"stop_price": LEAST, "target_price": "0.00000003"}, "accepted"),
+        ("TAKE_PROFIT", {"target_price": LEAST}, "would_trigger"),
+    ],
+)
+def test_each_price_of_an_order_may_be_the_smallest_there_is(
+    kind: str, prices: dict[str, str], reason: str
+) -> None:
+    """A price of a hundred-millionth is one; a target there has been reached by a last of two."""
+    desk = executor(price_increment=LEAST, price_min=LEAST, notional_min="0")
+    desk.tick(NEXT, "0.00000003", trade=NEXT)
+
+    events = desk.intent("BUY" if kind == "LIMIT" else "SELL", "1", order_type=kind, **prices)
+
+    assert [said for _, said in results(events)] == [reason]
+
+
 # --- what does not fit ----------------------------------------------------------------------------
 
 
