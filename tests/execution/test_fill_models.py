@@ -77,6 +77,19 @@ def test_part_of_an_order_is_a_multiple_of_the_step(model: str) -> None:
     assert [fill.qty for fill in fills(desk.tick())] == ["0.996"]
 
 
+@pytest.mark.parametrize("model", BY_NAME)
+@pytest.mark.parametrize("side", ["BUY", "SELL"])
+def test_part_of_an_order_may_be_the_smallest_unit(model: str, side: str) -> None:
+    """A hundred-millionth of a coin at the touch is filled where the step is one."""
+    desk = executor(model)
+    desk.instrument(qty_increment="0.00000001", qty_min="0.00000001")
+    desk.intent(side, "1")
+
+    (fill,) = fills(desk.tick(bid_qty="0.00000001", ask_qty="0.00000001"))
+
+    assert fill.qty == "0.00000001"
+
+
 # --- worse ------------------------------------------------------------------------------------
 
 
