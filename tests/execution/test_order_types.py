@@ -230,7 +230,7 @@ LEAST, NEXT = "0.00000001", "0.00000002"
     ],
 )
 def test_each_price_of_an_order_may_be_the_smallest_there_is(
-    kind: str, prices: dict[str, str], reason: str
+    kind: str, prices: dict[str, Any], reason: str
 ) -> None:
     """A price of a hundred-millionth is one; a target there has been reached by a last of two."""
     desk = executor(price_increment=LEAST, price_min=LEAST, notional_min="0")
