@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import product
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from minibot.accounting.order_rules import OrderRules
 from minibot.cores.core_profile import CoreProfile
 from minibot.events.model import Event, Gap, OrderReplace, PositionPlan
 from minibot.events.money import UNIT, amount_text
-from minibot.risk.plan import PlanRules
+from minibot.risk.distances import NEVER
+from minibot.risk.plan import NOTHING_WISHED, Plan, PlanRules, Wished
 from tests.risk.desk import (
     OTHER,
     SYMBOL,
@@ -21,6 +24,7 @@ from tests.risk.desk import (
     check_of,
     config,
     fills,
+    instrument,
     intents,
     of,
     opening,
@@ -528,6 +532,51 @@ def test_trailing_stop_moves_with_the_least_rise_over_its_peak() -> None:
 
     assert plan is not None
     assert plan.moves_at(one.risk._state.exits.rules.plan) == 103 * UNIT + 1
+
+
+def plan_behind(
+    rules: PlanRules, entries: tuple[int, int], wished: Wished, bids: Iterable[int]
+) -> Plan:
+    """Return a plan after bids, then with another entry price; prices are whole price steps."""
+    plan = Plan()
+    plan.qty = plan.original = UNIT
+    for entry, shown in zip(entries, (bids, ()), strict=True):
+        plan.entry = entry * UNIT
+        order_rules = OrderRules.of(instrument(price_increment="1"))
+        plan.settle(rules, order_rules, True, None, None, wished)
+        for bid in shown:
+            plan.advance(rules, bid * UNIT, 0)
+    return plan
+
+
+def stops_of(plan: Plan) -> tuple[int, ...]:
+    """Return the stops that a bid may raise."""
+    return plan.even, plan.trail, plan.own
+
+
+@pytest.mark.parametrize("trail", [{}, {"risk__trail_bps": "200"}, TRAIL], ids=["", "at", "from"])
+@pytest.mark.parametrize("wished", [NOTHING_WISHED, (0, 0, 2 * UNIT, 0, 100 * UNIT)])
+def test_no_bid_below_the_lowest_that_moves_a_stop_moves_one(
+    trail: dict[str, Any], wished: Wished
+) -> None:
+    """Ticks below it may be passed over, as rows of a backtest are; there a stop or peak moves."""
+    rules = PlanRules(CoreProfile.of(config(**(HARD | {"risk__break_even_bps": "150"} | trail))))
+    seen = 0
+    for entries, bids in product(
+        product((100, 101), (100, 101, 102, 103)), product(range(100, 106), repeat=2)
+    ):
+        below, there = (plan_behind(rules, entries, wished, bids) for _ in "ab")
+        before, at = stops_of(below), below.moves_at(rules)
+        if at == NEVER:
+            continue
+        below.advance(rules, at - 1, 0)
+        assert stops_of(below) == before, (entries, bids, at)
+        peaks = there.peak, there.own_peak
+        there.advance(rules, at, 0)
+        assert (stops_of(there), there.peak, there.own_peak) != (before, *peaks)
+        seen += 1
+
+    assert seen > 100
 
 
 @pytest.mark.parametrize(
