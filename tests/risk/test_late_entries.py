@@ -247,15 +247,21 @@ def test_one_excuse_lets_a_symbol_in_and_is_shown(
     assert shown(event, "day_change_bps", "fatigue_rsi", "acceleration_bps") == [excuse]
 
 
-@pytest.mark.parametrize(("acceleration", "failed"), [(200 * BPS, None), (200 * BPS - 1, "day_")])
-def test_acceleration_at_its_least_excuses(acceleration: int, failed: str | None) -> None:
-    """At 200 basis points a symbol that rose far and is high is let in, a part below it is not."""
-    reading = LateReading()
-    reading.change, reading.rsi, reading.acceleration = 1_300 * BPS, 82 * BPS, acceleration
+@pytest.mark.parametrize(
+    ("name", "bound", "beyond"),
+    [("change", 1_200 * BPS, 1), ("rsi", 81 * BPS, 1), ("acceleration", 200 * BPS, -1)],
+)
+def test_each_figure_at_its_bound_excuses(name: str, bound: int, beyond: int) -> None:
+    """At its bound a figure lets a symbol in whose others are tired, a part beyond it does not."""
+    found = []
+    for value in (bound, bound + beyond):
+        reading = LateReading()
+        reading.change, reading.rsi, reading.acceleration = 1_300 * BPS, 82 * BPS, 199 * BPS
+        setattr(reading, name, value)
+        row = first_failure(late_rows(reading, LateRules(config(**TIRED)), True))
+        found.append(row and row[0].reason)
 
-    row = first_failure(late_rows(reading, LateRules(config(**TIRED)), True))
-
-    assert (row and row[0].name[:4]) == failed
+    assert found == [None, "fatigue"]
 
 
 def test_no_acceleration_excuses_where_its_key_is_missing() -> None:
