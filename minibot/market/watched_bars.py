@@ -133,11 +133,14 @@ class WatchedBars:
     def _take(self, lane: Lane, count: int, answer: Answer) -> None:
         """Write the bars of an answer; one without any is asked for again at the next pace.
 
-        An answer of a symbol that is traded meanwhile is dropped: its own warm-up comes whole.
+        An answer of a symbol that is traded meanwhile is dropped: its own warm-up comes whole. So
+        is one of fewer bars than the warm-up that a symbol needs which left since, and is back.
         """
         self._asked.discard(lane)
         symbol, interval = lane
         if answer.error is not None or answer.is_skipped or symbol not in self._names():
+            return
+        if lane not in self._ends and count < self._missing(lane):
             return
         now_ms, end = self._clock.now_ms(), self._ends.get(lane, 0)
         settled_ts = self._requests.settled_ts()

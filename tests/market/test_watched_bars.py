@@ -222,6 +222,19 @@ def test_symbol_that_comes_back_has_its_warm_up_again() -> None:
     assert watch.at(100) == [("ETHUSDT", place) for place in (97, 98, 99)]
 
 
+def test_request_from_before_a_symbol_left_is_no_warm_up_when_it_is_back() -> None:
+    """An answer that a ban held up over the symbol's absence brings less than its warm-up."""
+    watch = Watch("ETHUSDT", warmup=9)
+    watch.at(0)
+    for minutes, names in ((5, ["ETHUSDT"]), (10, []), (15, ["ETHUSDT"])):
+        watch.name(*names)
+        watch.venue.ms = START + minutes * MINUTE + SETTLE_MS
+        watch.bars.on_clock()  # The request of the fifth minute waits.
+
+    assert watch.at(16) == []
+    assert watch.at(20) == [("ETHUSDT", place) for place in range(11, 20)]
+
+
 def test_restarted_process_goes_on_behind_the_last_bar_written() -> None:
     """A process after another of the same run writes no bar a second time, and misses none."""
     watch = Watch("ETHUSDT")
