@@ -9,7 +9,7 @@ in it. A beat is the root event that tells the cores, at a fixed interval, that 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 from msgspec.structs import replace
@@ -34,7 +34,7 @@ from minibot.market.bars import Hole
 from minibot.market.notices import BOOK_UNAVAILABLE, NoticeBoard
 from minibot.market.rules import RulesBook, without_order_counts
 from minibot.market.shard_health import ShardHealth
-from minibot.market.symbol import TRADE_AHEAD_MS_MAX, FeedConfig, SymbolFeed
+from minibot.market.symbol import STREAMS, TRADE_AHEAD_MS_MAX, FeedConfig, SymbolFeed
 
 # Kinds of frames.
 DATA: Final = "data"
@@ -88,7 +88,9 @@ class Feed:
         # passed, so that the result does not depend on how many frames came at once.
         self._next_due = self._frame_due = now_ms
         self._no_depth_reported: set[str] = set()
-        self._left: set[str] = set()
+        # From when data of a symbol that is followed no longer are missing, by stream.
+        self._left: dict[str, dict[str, int]] = {}
+        self._left_by: int | None = None
         self._is_coalescing = False
         self._coalesced_before = 0
 
@@ -284,13 +286,25 @@ class Feed:
 
     # --- symbols that come and go -------------------------------------------------------------
 
+    def resume_left(self, left: Mapping[str, int], left_by: int | None) -> None:
+        """Take when a former process of the run gave symbols up, and any other at the latest."""
+        self._left.update((name, dict.fromkeys(STREAMS, ts)) for name, ts in left.items())
+        self._left_by = left_by
+
     def follow(self, symbol: str, now_ms: int) -> None:
-        """Follow a symbol, before its first frame; no effect when it is followed already."""
+        """Follow a symbol, before its first frame; no effect when it is followed already.
+
+        What was missed of one that was followed before is a gap.
+        """
         if symbol not in self.symbols:
-            self.symbols[symbol] = self._new_symbol(symbol, now_ms)
-            self._left.discard(symbol)
-            self.symbols[symbol].holds_quotes = self._is_coalescing
+            feed = self.symbols[symbol] = self._new_symbol(symbol, now_ms)
+            feed.holds_quotes = self._is_coalescing
             self._next_due = self._frame_due = now_ms
+            since = self._left.pop(symbol, None)
+            if since is None and self._left_by is not None:
+                since = dict.fromkeys(STREAMS, self._left_by)
+            for gap in () if since is None else feed.come_back(since, now_ms):
+                self.write(gap, now_ms)
 
     def unfollow(self, symbol: str) -> None:
         """Forget a symbol, its bars and its book; frames still on the way count as OTHER."""
@@ -298,7 +312,7 @@ class Feed:
         if feed is not None:
             feed.ticks.forget_touch()
             self._coalesced_before += feed.ticks.coalesced
-            self._left.add(symbol)
+            self._left[symbol] = feed.missing_since(self._last_ts)
             self.rules.forget(symbol)
         self._no_depth_reported.discard(symbol)
 

@@ -17,8 +17,8 @@ from typing import Final, Protocol
 
 from msgspec.structs import replace
 
-from minibot.events.model import Gap, Instrument, Universe
-from minibot.exchanges.base import DEPTH, QUOTE, TRADE, FrameInvalid
+from minibot.events.model import Instrument, Universe
+from minibot.exchanges.base import FrameInvalid
 from minibot.exchanges.venue_facts import Listings, Tickers
 from minibot.market.elapsed_clock import MarketClock, next_due
 from minibot.market.feed import Feed
@@ -96,8 +96,6 @@ class ReferenceRefresh:
         self._linger_ms = order_ttl_ms + LINGER_MS
         self._rules_due = self._doubt_due = self._universe_due = self._holdings_due = 0
         self._leaving: dict[str, int] = {}
-        self._left: dict[str, int] = {}
-        self._left_by: int | None = None
         self._former: dict[str, Instrument] = {}
         self._traded_before: tuple[str, ...] = ()
         self._asked: dict[str, int] = {}
@@ -120,8 +118,7 @@ class ReferenceRefresh:
             rules: The last rules that it told of each symbol.
             traded: The traded symbols of its last universe; none if that is not known.
         """
-        self._left.update(left)
-        self._left_by = left_by
+        self._feed.resume_left(left, left_by)
         self._former.update(rules)
         self._traded_before = tuple(traded)
 
@@ -275,8 +272,6 @@ class ReferenceRefresh:
             for symbol in wanted:
                 listing = listings.by_symbol.get(symbol)
                 if listing is not None and listing.instrument is not None:
-                    if symbol not in self._feed.symbols:
-                        self._report_gap(symbol, now_ms)
                     self._feed.follow(symbol, now_ms)
                     self._feed.on_instruments([listing.instrument], now_ms)
             self.take_rules(listings, list(self._feed.symbols))
@@ -289,9 +284,6 @@ class ReferenceRefresh:
         now_ms = self._clock.now_ms()
         traded = set(resolution.traded)
         before = set() if self.universe is None else set(self.universe.traded)
-        for symbol in resolution.traded:
-            if symbol not in self._feed.symbols:
-                self._report_gap(symbol, now_ms)
         self._say(resolution, now_ms)
         self._follower.follow(resolution.traded)
         for symbol in traded:
@@ -301,13 +293,6 @@ class ReferenceRefresh:
         if traded != before:
             detail = f"in: {_list(traded - before)}; out: {_list(before - traded)}"
             self._feed.board.add(now_ms, UNIVERSE_CHANGED, detail)
-
-    def _report_gap(self, symbol: str, now_ms: int) -> None:
-        """Write the gaps of a symbol that comes back: what was missed while it was not followed."""
-        left_ms = self._left.pop(symbol, self._left_by)
-        for stream in () if left_ms is None else (TRADE, QUOTE, DEPTH):
-            gap = Gap(symbol, stream, left_ms or 0, now_ms, "the symbol was not in the universe")
-            self._feed.write(gap, now_ms)
 
     def _say(self, resolution: Resolution, now_ms: int) -> None:
         """Write the `universe` event, unless it would name the same symbols again."""
@@ -337,7 +322,6 @@ class ReferenceRefresh:
         ]
         for symbol in gone:
             del self._leaving[symbol]
-            self._left[symbol] = now_ms
         if gone:
             self._follower.unfollow(gone)
         kept = tuple(sorted(held - set(universe.traded)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -52,6 +52,8 @@ TRADE_BEHIND_MS_MAX: Final = 3_600_000
 # thousand of this size still fit into an event's fields.
 QTY_UNITS_MAX: Final = 10**17 * 10**PLACES
 NOTIONAL_UNITS_MAX: Final = 10**17 * 10**QUOTE_VOLUME_PLACES
+
+STREAMS: Final = (TRADE, QUOTE, DEPTH)
 
 Payloads = Sequence[Payload]
 
@@ -110,6 +112,7 @@ class SymbolFeed:
         self._config = config
         self._board = board
         self.seen_ms: dict[str, int] = {}
+        self._followed_ms = now_ms
         self._gap_from: dict[str, int] = {}
         self._gap_why = ""
         # Bars that were written after trade `_doubtful_after`, perhaps without those behind it.
@@ -429,7 +432,7 @@ class SymbolFeed:
         that the former process had begins at once, as when a stream is lost.
         """
         self._gap_why = "market_role was restarted"
-        self._gap_from = dict.fromkeys((TRADE, QUOTE, DEPTH), from_ms)
+        self._gap_from = dict.fromkeys(STREAMS, from_ms)
         self.order.last_id = last_trade_id
         self.order.resume()
         self._is_suspended = True
@@ -438,6 +441,24 @@ class SymbolFeed:
             if interval in ends:
                 lane.end_history(ends[interval])
         return [self._gap(DEPTH, from_ms, now_ms, self._gap_why)] * had_book
+
+    def missing_since(self, now_ms: int) -> dict[str, int]:
+        """Return from when data are missing if the symbol is given up now, by stream."""
+        return {
+            stream: self._gap_from.get(
+                stream, now_ms if stream in self.seen_ms else self._followed_ms
+            )
+            for stream in STREAMS
+        }
+
+    def come_back(self, since: Mapping[str, int], now_ms: int) -> Payloads:
+        """Return the gaps of a symbol that was not followed since then; its first book ends one.
+
+        Gaps of trades and quotes come before its history, which a later one would spoil.
+        """
+        self._gap_why = "the symbol was not in the universe"
+        self._gap_from[DEPTH] = since[DEPTH]
+        return [self._gap(stream, since[stream], now_ms, self._gap_why) for stream in STREAMS]
 
     def _end_gap(self, stream: str, now_ms: int) -> Payloads:
         since = self._gap_from.pop(stream, None)

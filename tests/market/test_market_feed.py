@@ -75,6 +75,36 @@ def told(feed: Feed) -> list[str]:
     return [notice.detail for notice in notices if notice.kind == SEQUENCE_GAP]
 
 
+def spans(feed: Feed) -> set[tuple[str, int, int]]:
+    """Return stream, beginning and end of the gaps that wait, in seconds of the run."""
+    gaps = of(feed, "gap")
+    return {(gap.stream, (gap.from_ts - T0) // 1000, (gap.to_ts - T0) // 1000) for gap in gaps}
+
+
+def test_symbol_that_comes_back_names_all_that_was_missed() -> None:
+    """An outage before it was given up counts, and a time in which it was followed without data."""
+    feed = new_feed()
+    feed.on_frame(quote_frame(1), T0 + 5_000, 0)
+    feed.on_frame(trade_frame(1, T0 + 5_000), T0 + 5_000, 0)
+    feed.on_disconnected(T0 + 9_000, "lost")
+    feed.advance(T0 + 20_000)
+    feed.unfollow("BTCUSDT")
+    feed.take()
+    feed.follow("BTCUSDT", T0 + 100_000)
+    first = spans(feed)
+    feed.advance(T0 + 120_000)
+    feed.unfollow("BTCUSDT")
+    feed.follow("BTCUSDT", T0 + 200_000)
+    second = spans(feed)
+    feed.on_connected(T0 + 205_000)
+    feed.on_snapshot("BTCUSDT", BOOK, T0 + 206_000)
+    feed.on_frame(diff_frame(11, 11, []), T0 + 210_000, 0)
+
+    assert first == {("trade", 5, 100), ("bookTicker", 5, 100), ("depth", 0, 100)}
+    assert second == {("trade", 100, 200), ("bookTicker", 100, 200), ("depth", 0, 200)}
+    assert spans(feed) == {("depth", 0, 210)}
+
+
 # --- the tape -----------------------------------------------------------------------------------
 
 

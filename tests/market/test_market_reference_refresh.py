@@ -426,18 +426,22 @@ def test_followed_symbol_that_a_restart_finds_delisted_is_told(tmp_path: Path) -
 
 
 def test_symbol_that_left_before_a_restart_has_a_gap_in_a_later_universe() -> None:
-    """A symbol that a former process gave up comes back as one that this process gave up."""
+    """Once it is followed, however often the universe names it before: its rules may be refused."""
     tray = Tray()
     requests = requests_of(tray)
     upkeep = refresh(universe(traded_max=2), requests, Followed(), Held())
     upkeep.resume({"XRPUSDT": 30_000}, None, {})
     upkeep.open(Resolution(("ETHUSDT",)), listings("ETHUSDT"))
     upkeep.begin(0)
-    upkeep.on_clock(60_000)
     names = ("ETHUSDT", "XRPUSDT")
-    for value in (listings(*names), dict.fromkeys(names, "1000")):
-        tray.jobs[-1].done(Answer(tray.jobs[-1], value))
+    for now_ms in (60_000, 120_000):
+        upkeep.on_clock(now_ms)
+        for value in (listings(*names), dict.fromkeys(names, "1000")):
+            tray.jobs[-1].done(Answer(tray.jobs[-1], value))
+    named = gaps(requests.feed)
+    requests.feed.follow("XRPUSDT", 130_000)
 
+    assert named == []
     assert gaps(requests.feed) == [
         ("XRPUSDT", stream, 30_000) for stream in ("trade", "bookTicker", "depth")
     ]
