@@ -18,6 +18,7 @@ from minibot.report.pruning import (
     half_removed,
     left_metrics,
     remove,
+    unbegun,
     unpacked_bundles,
 )
 from minibot.report.records import bytes_of
@@ -56,6 +57,7 @@ def _prune(var: Var, arguments: argparse.Namespace) -> int:
     found = fates(var, wall_ms(), keep=arguments.keep, days=arguments.older_than)
     doomed = [fate for fate in found if not fate.stays]
     left, unpacked, half = left_metrics(var, doomed), unpacked_bundles(var), half_removed(var)
+    empty = unbegun(var)
     frees = sum(fate.frees for fate in doomed) + sum(map(bytes_of, (*left, *unpacked)))
     frees += sum(half.values())
     if arguments.yes:
@@ -65,13 +67,14 @@ def _prune(var: Var, arguments: argparse.Namespace) -> int:
     runs += f" and {counted(len(left), 'file')} of figures" if left else ""
     runs += f" and {counted(len(unpacked), 'unpacked bundle')}" if unpacked else ""
     runs += f" and the rest of {counted(len(half), 'removal')} that broke off" if half else ""
+    runs += f" and {counted(len(empty), 'start')} that made no run" if empty else ""
     text = f"{runs} removed, {total} freed" if arguments.yes else f"{runs} would go: {total}"
     lines = table_lines(
         HEAD, [_cells(fate) for fate in found], f"no run under {var.runs}", texts=(0, 1, 3)
     )
     if doomed:
         lines += ["", f"reports {'are' if arguments.yes else 'stay'} in {var.pruned}"]
-    if (doomed or left or unpacked or half) and not arguments.yes:
+    if (doomed or left or unpacked or half or empty) and not arguments.yes:
         text += "; remove them: the same with --yes"
     show(
         arguments,

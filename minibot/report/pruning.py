@@ -2,7 +2,8 @@
 
 A run goes in two steps. Its folder moves from `var/runs` to `var/pruned` at once, so that no half
 run is ever found; then all but its report is removed there, and its figures under `var/metrics`.
-The next removal ends one that died. Unpacked copies of bundles go in the same way.
+The next removal ends one that died. Unpacked copies of bundles go in the same way. The empty folder
+of a start that was killed before it made a run just goes.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from minibot.report.records import COPY, UNSEALED, RunRecord, bytes_of, read_rec
 from minibot.runtime.current_note import CURRENT_FILE
 from minibot.runtime.manifest import is_run_id
 from minibot.runtime.paths import Var
+from minibot.runtime.runfiles import is_unbegun
+from minibot.runtime.running import is_held_unnamed
 
 REPORT: Final = "report"
 LOCK_FILE: Final = "prune.lock"
@@ -134,6 +137,22 @@ def unpacked_bundles(var: Var, files: Files = FILES) -> list[Path]:
     return [var.unpacked / name for name in files.listdir(var.unpacked)]
 
 
+def unbegun(var: Var, files: Files = FILES) -> list[Path]:
+    """Return the empty folders of starts that were killed before they made a run.
+
+    None is returned while something starts: its folder is empty as well.
+
+    Raises:
+        Refusal: Whether it does cannot be seen.
+    """
+    names = files.listdir(var.runs) if files.stat(var.runs) is not None else []
+    found = [path for path in (var.runs / name for name in sorted(names)) if is_unbegun(path)]
+    if not found or is_held_unnamed(var):
+        return []
+    current = _current(var)
+    return [path for path in found if path.name != current]
+
+
 def half_removed(var: Var, files: Files = FILES) -> dict[Path, int]:
     """Return the runs of which a removal that died has left more than reports, with its bytes."""
     if files.stat(var.pruned) is None:
@@ -149,7 +168,7 @@ def half_removed(var: Var, files: Files = FILES) -> dict[Path, int]:
 def remove(var: Var, doomed: Sequence[Fate], *, files: Files = FILES) -> None:
     """Remove runs except their reports and timed figures; finish removals that were interrupted.
 
-    All unpacked copies of bundles go too.
+    All unpacked copies of bundles go too, and the folders of starts that made no run.
 
     Raises:
         RunStop: The disk refuses; call again.
@@ -165,6 +184,11 @@ def remove(var: Var, doomed: Sequence[Fate], *, files: Files = FILES) -> None:
         sync_folder(files, path.parent)
     for path in left_metrics(var, ()):
         _remove(path, files)
+    for path in unbegun(var, files):
+        try:
+            files.rmdir(path)
+        except OSError as error:
+            raise io_stop(error, "remove", path) from error
     if files.stat(place) is None:
         return
     for name in files.listdir(place):

@@ -28,7 +28,7 @@ from minibot.kernel.files import (
     write_atomic,
 )
 from minibot.kernel.seal import PINNED, QUEUES, SEAL_FILE, SIGNATURE_FILE, SUMS_FILE
-from minibot.runtime.manifest import Manifest, is_copy
+from minibot.runtime.manifest import Manifest, is_copy, is_run_id
 
 COMPONENT: Final = "runtime.runfiles"
 METRICS_FILE: Final = "metrics.json"
@@ -207,6 +207,14 @@ def make_room(run_dir: Path) -> list[str]:
 def is_run_folder(path: Path) -> bool:
     """Return whether a folder is a run's, even if it has lost its manifest."""
     return path.suffix != FOREIGN and any(os.path.lexists(path / name) for name in MARKS)
+
+
+def is_unbegun(path: Path) -> bool:
+    """Return whether a folder is of a start that made no run: it bears an id and is empty."""
+    try:
+        return is_run_id(path.name) and not os.listdir(path)
+    except OSError:
+        return False
 
 
 def run_folders(runs: Path) -> list[Path]:

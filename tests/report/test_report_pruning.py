@@ -12,8 +12,9 @@ from minibot.events.unit_sizes import DAY_MS
 from minibot.kernel.errors import RunStop
 from minibot.kernel.files import write_hashed
 from minibot.kernel.system import Access, Files, StrPath
-from minibot.report.pruning import alone, fates, left_metrics, remove, unpacked_bundles
+from minibot.report.pruning import alone, fates, left_metrics, remove, unbegun, unpacked_bundles
 from minibot.runtime.paths import Var
+from minibot.runtime.running import RunLock
 from tests.kernel.kernel_support import FaultFiles
 from tests.manifests import made_manifest
 from tests.runs import verb
@@ -218,3 +219,24 @@ class Unwilling(Files):
 
     def unlink(self, path: StrPath) -> None:
         raise PermissionError(path)
+
+
+def test_start_that_made_no_run_is_named_and_goes(tmp_path: Path) -> None:
+    """Killed before its manifest it leaves an empty folder; one that starts now keeps its own."""
+    var = Var(tmp_path)
+    empty, noted = (var.runs / f"2026030{day}_200000" for day in (1, 2))
+    for path in (empty, noted, var.runs / "mine"):
+        path.mkdir(parents=True)
+    named = verb(tmp_path, "verify", empty.name)
+    with RunLock(var):
+        during = unbegun(var)
+    write_hashed(var.root / "current.json", {"run_id": noted.name})
+    shown = verb(tmp_path, "prune", "--keep", "1")
+    done = verb(tmp_path, "prune", "--keep", "1", "--yes")
+
+    assert named.code == 2
+    assert "ended before it made a run" in named.err
+    assert during == []
+    assert "1 start that made no run would go" in shown.out
+    assert "1 start that made no run removed" in done.out
+    assert sorted(path.name for path in var.runs.iterdir()) == [noted.name, "mine"]

@@ -12,7 +12,7 @@ from minibot.cli.support.place import PLACELESS, Place, folder_word
 from minibot.kernel.errors import Refusal
 from minibot.report.figures import plain_text
 from minibot.runtime.paths import Var, plain, resolve
-from minibot.runtime.runfiles import LATEST, is_run_folder, own_runs, refuse_closed
+from minibot.runtime.runfiles import LATEST, is_run_folder, is_unbegun, own_runs, refuse_closed
 
 # Longest part of a name that a message repeats, in characters.
 SHOWN_MAX = 100
@@ -102,6 +102,11 @@ def find_run(name: str, var: Var) -> Path:
             return unpacked(archive, var.root).resolve()
     refuse_closed(var.runs)
     shown = plain_text(name, SHOWN_MAX) or "''"
+    if any(map(is_unbegun, _places(name, var))):
+        raise Refusal(
+            f"{shown} is a start that ended before it made a run: its folder is empty.",
+            "Prune removes it, see: minibot prune --help",
+        )
     raise Refusal(
         f"{shown} is not a run id under {var.runs} and no run's folder.", "See: minibot runs"
     )
