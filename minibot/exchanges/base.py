@@ -110,6 +110,8 @@ class Ignored(NamedTuple):
 
 Edges = tuple[int | None, int | None]
 """Last bid and last ask up to which every level is known, in hundred-millionths; None for all."""
+EDGES: Final = "minibot_edges"
+"""Field that we add to a recorded or replayed depth answer: its edges as texts."""
 
 
 class Snapshot(NamedTuple):

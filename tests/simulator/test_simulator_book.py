@@ -10,8 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minibot.exchanges.base import EDGES
+from minibot.exchanges.binance.book import LocalBook
+from minibot.exchanges.binance.messages import parse_snapshot
 from minibot.exchanges.tapes.clock import PlayClock
-from minibot.exchanges.tapes.frames import BOOK_TICKER, DEPTH, Source
+from minibot.exchanges.tapes.frames import BOOK_TICKER, DEPTH, NEAREST, Source
 from minibot.exchanges.tapes.tape import DEMO_TAPE, Tape
 from minibot.simulator.sources.generator import Generator
 from minibot.simulator.venue.book import OrderBook
@@ -133,3 +136,36 @@ def test_old_diff_changes_nothing_and_a_hole_is_counted() -> None:
     assert before == {"lastUpdateId": 10, "bids": [("5", "1")], "asks": [("6", "1")]}
     assert book.gaps == 1
     assert book.update_id == 14
+
+
+@pytest.mark.parametrize("limit", [100, 500, 1000, 5000])
+def test_book_of_a_tape_is_known_no_further_than_it_was_recorded(limit: int) -> None:
+    """Its 1,000 levels end at a third of a percent, however many more its updates have shown."""
+    tape = Tape(DEMO_TAPE)
+    recorded = tape.facts.opening_books["BTCUSDT"]
+    last_bid, last_ask = (int(recorded[side][-1][0].replace(".", "")) for side in ("bids", "asks"))
+    venue = venue_of(tape)
+    known = []
+    for number, frame in enumerate(tape.frames()):
+        venue.take(frame)
+        if number % 2_000 == 0:
+            body = venue.depth_answer("BTCUSDT", limit)
+            bid, ask = LocalBook(parse_snapshot(json.loads(json.dumps(body)), limit)).edges
+            assert bid is not None
+            assert ask is not None
+            known.append((bid >= last_bid, ask <= last_ask))
+
+    assert len(known) > 5
+    assert set(known) == {(True, True)}
+
+
+def test_answer_tells_edges_only_where_its_source_does_not_know_all_levels() -> None:
+    """A whole book has none; one of the levels nearest the touch is known to its last ones."""
+    body = {"lastUpdateId": 0, "bids": [["5", "1"], ["4", "1"]], "asks": [["6", "1"], ["7", "1"]]}
+    whole, nearest = OrderBook(), OrderBook()
+    whole.load(body)
+    nearest.load({**body, NEAREST: True})
+    nearest.apply({"U": 1, "u": 1, "b": [["4", "0"]], "a": [["6.5", "1"], ["7", "0"]]})
+
+    assert EDGES not in whole.depth(2)
+    assert nearest.depth(100)[EDGES] == ["5", "6.5"]

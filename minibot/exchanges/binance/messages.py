@@ -16,8 +16,10 @@ from minibot.events.field_types import MS_MAX, WHOLE_MAX
 from minibot.events.model import BUY, SELL
 from minibot.events.parse_cache import ParseCache
 from minibot.exchanges.base import (
+    EDGES,
     Candle,
     Diff,
+    Edges,
     FrameInvalid,
     Ignored,
     Message,
@@ -197,7 +199,7 @@ def _rows(value: Any) -> Rows:
 
 
 def parse_snapshot(body: Any, limit: int) -> Snapshot:
-    """Return the depth snapshot of a REST answer.
+    """Return the depth snapshot of a REST answer; one that we recorded may tell its edges.
 
     Raises:
         FrameInvalid: No update id, or levels that are no levels.
@@ -205,9 +207,16 @@ def parse_snapshot(body: Any, limit: int) -> Snapshot:
     try:
         bids, asks = _rows(body["bids"]), _rows(body["asks"])
         last_update_id = _integer(body, "lastUpdateId")
-    except (KeyError, TypeError) as error:
+        edges = _edges(body[EDGES]) if EDGES in body else None
+    except (KeyError, TypeError, ValueError) as error:
         raise FrameInvalid(f"depth: {error}") from error
-    return Snapshot(last_update_id, bids, asks, max(len(bids), len(asks)) < limit)
+    is_whole = max(len(bids), len(asks)) < limit
+    return Snapshot(last_update_id, bids, asks, is_whole, edges=edges)
+
+
+def _edges(told: Any) -> Edges:
+    bid, ask = (None if text is None else positive(text) for text in told)
+    return bid, ask
 
 
 def parse_candles(body: Any) -> list[Candle]:

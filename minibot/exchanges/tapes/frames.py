@@ -10,19 +10,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-from minibot.exchanges.base import FrameInvalid, Snapshot
+from minibot.exchanges.base import EDGES, FrameInvalid, Snapshot
 from minibot.exchanges.binance.limits import LIMITS
 from minibot.exchanges.binance.messages import parse_snapshot
 from minibot.exchanges.tapes.kline_bars import Bar
-from minibot.exchanges.units import positive
 
 TRADE: Final = "trade"
 AGG_TRADE: Final = "aggTrade"
 BOOK_TICKER: Final = "bookTicker"
 DEPTH: Final = "depth"
 SNAPSHOT: Final = "snapshot"  # The body of a REST depth answer; changes the book, is not sent.
-EDGES: Final = "minibot_edges"  # Fields of a depth body, added by us.
+# Fields of a depth body, added by us: it was rebuilt, or has only the levels nearest the touch.
 REBUILT: Final = "minibot_rebuilt"
+NEAREST: Final = "minibot_nearest"
 OTHER: Final = "other"  # Of a kind that only the source knows; passed on to its subscribers.
 
 
@@ -86,12 +86,11 @@ def recorded_snapshot(body: Any) -> Snapshot:
     Raises:
         FrameInvalid: It is no snapshot.
     """
-    snapshot = parse_snapshot(body, max(LIMITS.snapshot_levels))
     try:
-        bid, ask = (None if text is None else positive(text) for text in edges_of(body))
-    except (ValueError, TypeError, IndexError) as error:
+        told = {**body, EDGES: edges_of(body)}
+    except (KeyError, TypeError, IndexError) as error:
         raise FrameInvalid(f"depth: {error}") from error
-    return snapshot._replace(edges=(bid, ask))
+    return parse_snapshot(told, max(LIMITS.snapshot_levels))
 
 
 class Source(Protocol):

@@ -14,8 +14,8 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from minibot.events.money import amount_text
-from minibot.exchanges.base import Edges, FrameInvalid
-from minibot.exchanges.tapes.frames import EDGES, REBUILT
+from minibot.exchanges.base import EDGES, Edges, FrameInvalid
+from minibot.exchanges.tapes.frames import REBUILT
 from minibot.exchanges.tapes.tape import MARK_BEGINS, lines_of, split_line
 
 BRACKETS: Final = (b"{}", b"[]")

@@ -22,10 +22,10 @@ from typing import IO, Any, Final, NamedTuple
 import orjson
 
 from minibot.events.unit_sizes import NEVER, NS_PER_MS
+from minibot.exchanges.base import EDGES
 from minibot.exchanges.binance.book import BookSide
 from minibot.exchanges.tapes.frames import (
     DEPTH,
-    EDGES,
     OTHER,
     SNAPSHOT,
     TRADE,

@@ -61,7 +61,7 @@ def _depth(venue: Venue, parameters: Parameters) -> Any:
     symbol = parameters.symbol(venue.listed())
     limit = parameters.limit(100, DEPTH_LEVELS_MAX)
     tickers.check_status(venue, symbol, parameters.status())
-    return venue.depth(symbol, limit)
+    return venue.depth_answer(symbol, limit)
 
 
 def _klines(venue: Venue, parameters: Parameters) -> Any:

@@ -20,7 +20,14 @@ import orjson
 from minibot.events.money import UNIT
 from minibot.events.names import TICKS
 from minibot.exchanges.tapes.decimals import to_units
-from minibot.exchanges.tapes.frames import BOOK_TICKER, DEPTH, TRADE, Frame, SourceFacts
+from minibot.exchanges.tapes.frames import (
+    BOOK_TICKER,
+    DEPTH,
+    NEAREST,
+    TRADE,
+    Frame,
+    SourceFacts,
+)
 from minibot.exchanges.tapes.kline_bars import Bar, divides, gather, next_open
 from minibot.kernel.errors import Refusal
 from minibot.simulator.venue.instruments import entry
@@ -178,6 +185,7 @@ class RecordedRun:
                     "lastUpdateId": FIRST_UPDATE_ID,
                     "bids": payload["bids"],
                     "asks": payload["asks"],
+                    NEAREST: True,
                 },
             )
             return

@@ -6,6 +6,8 @@ from bisect import bisect_left, insort
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from minibot.exchanges.base import EDGES
+from minibot.exchanges.tapes.frames import NEAREST, edges_of
 from minibot.simulator.venue.fields import PRICES, SHOWN, whole
 
 
@@ -47,6 +49,10 @@ class Side:
         self._levels = {self._sign * PRICES[p]: (p, q) for p, q in levels if SHOWN[q]}
         self._order = sorted(self._levels)
 
+    def nearest(self, prices: Iterable[str]) -> str | None:
+        """Return the price nearest to the touch; None for none."""
+        return min(prices, key=lambda price: self._sign * PRICES[price], default=None)
+
     def best(self, count: int) -> list[tuple[str, str]]:
         """Return the best `count` levels as (price, quantity), best first."""
         return [self._levels[key] for key in self._order[:count]]
@@ -61,15 +67,22 @@ class OrderBook:
         self.update_id = 0
         self.is_known = False
         self.gaps = 0
+        self._edges: list[str | None] = [None, None]
+        self._has_nearest = False
 
     def load(self, snapshot: Mapping[str, Any]) -> None:
-        """Load a REST depth body as the whole book.
+        """Load a REST depth body as the book, known to its edges.
 
         Raises:
-            ValueError, KeyError, TypeError: The body is none; the book is as before.
+            ValueError, KeyError, TypeError, IndexError: The body is none; the book is as before.
         """
         bids, asks = _checked(snapshot["bids"]), _checked(snapshot["asks"])
+        bid, ask = edges = edges_of(snapshot)
+        for edge in (bid, ask):
+            if edge is not None:
+                PRICES[edge]
         self.update_id = whole(snapshot["lastUpdateId"])
+        self._edges, self._has_nearest = edges, NEAREST in snapshot
         self.bids.replace(bids)
         self.asks.replace(asks)
         self.is_known = True
@@ -99,3 +112,18 @@ class OrderBook:
             "bids": self.bids.best(limit),
             "asks": self.asks.best(limit),
         }
+
+    def depth(self, limit: int) -> dict[str, Any]:
+        """Return a depth answer, with its edges where the source does not know all levels."""
+        body = self.snapshot(limit)
+        if not self._has_nearest and not any(self._edges):
+            return body
+        edges: list[str | None] = []
+        for side, rows, edge in zip(
+            (self.bids, self.asks), (body["bids"], body["asks"]), self._edges, strict=True
+        ):
+            prices = [] if edge is None else [edge]
+            if rows and (self._has_nearest or len(rows) == limit):
+                prices.append(rows[-1][0])
+            edges.append(side.nearest(prices))
+        return {**body, EDGES: edges}

@@ -68,7 +68,7 @@ class Venue:
         return data
 
     def depth(self, symbol: str, limit: int) -> dict[str, Any]:
-        """Return the current REST depth body.
+        """Return the current book as a partial stream has it.
 
         For a source without a book it holds only the touch.
         """
@@ -83,6 +83,11 @@ class Venue:
             "bids": [[quote["b"], quote["B"]]],
             "asks": [[quote["a"], quote["A"]]],
         }
+
+    def depth_answer(self, symbol: str, limit: int) -> dict[str, Any]:
+        """Return the current REST depth body: the book, and its edges."""
+        book = self.symbols[symbol].book
+        return book.depth(limit) if book.is_known else self.depth(symbol, limit)
 
     def bars(
         self, symbol: str, interval: str, start_ms: int | None, end_ms: int | None, limit: int

@@ -10,7 +10,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from minibot.exchanges.base import Diff, FrameInvalid, Ignored, Message, Quote, Shutdown, Trade
+from minibot.exchanges.base import (
+    EDGES,
+    Diff,
+    FrameInvalid,
+    Ignored,
+    Message,
+    Quote,
+    Shutdown,
+    Trade,
+)
 from minibot.exchanges.binance.messages import parse_candles, parse_frame, parse_snapshot
 from minibot.exchanges.binance.mini_tickers import parse_mini_tickers
 
@@ -286,6 +295,16 @@ def test_kline_that_contradicts_itself_is_refused(row: object) -> None:
     """A kline whose high and low do not bracket its prices, or with zero prices, is refused."""
     with pytest.raises(FrameInvalid):
         parse_candles([row])
+
+
+@pytest.mark.parametrize("edges", [None, [], ["1"], ["1", "x"], ["1", 2], ["0", None], "12a"])
+def test_snapshot_whose_edges_are_none_is_refused(edges: object) -> None:
+    """Edges are two prices, or nothing where a side is known to its end."""
+    body = {"lastUpdateId": 1, "bids": [["5", "1"]], "asks": [["6", "1"]]}
+
+    assert parse_snapshot({**body, EDGES: ["5", None]}, 100).edges == (5 * 10**8, None)
+    with pytest.raises(FrameInvalid):
+        parse_snapshot({**body, EDGES: edges}, 100)
 
 
 @pytest.mark.parametrize("body", [None, [], {}, {"bids": [], "asks": []}, {"code": -1121}])
