@@ -22,7 +22,7 @@ from minibot.events.roles import Roles
 from minibot.kernel.errors import ContractError, IntegrityError
 from minibot.kernel.journal import JournalReader, JournalWriter, Line
 from minibot.kernel.line import encode_line
-from minibot.kernel.queue import open_reader, open_side_writer, open_writer, queue_folder
+from minibot.kernel.queue import ACKS, open_reader, open_side_writer, open_writer, queue_folder
 from minibot.runtime.clock import RunClock
 from minibot.runtime.deadletters import DeadLetters
 from minibot.runtime.input_log import InputLog
@@ -94,11 +94,12 @@ class Merger:
         # Opened before they are read: this publishes a range left unpublished.
         acks = {
             queue: opened.enter_context(
-                closing(open_side_writer(queue_folder(root, queue), "acks", sync=False))
+                closing(open_side_writer(queue_folder(root, queue), ACKS, sync=False))
             )
             for queue in self.queues
         }
         logged, ranges = self._logged()
+        self._restore_copies(ranges, acks)
         copies = {
             f"{queue}/parts/{role}": acks[queue]
             for queue in self.queues
@@ -143,6 +144,22 @@ class Merger:
             ranges += read_ranges(folder, HEALTH, self._codec.decode)
         last = ranges[-1] if ranges else None
         return (0 if last is None else last.n + last.to_seq - last.from_seq), ranges
+
+    def _restore_copies(self, ranges: list[Ack], acks: Mapping[str, JournalWriter]) -> None:
+        """Repeat ranges of the input log that the acks of the other queues lack after a kill."""
+        if not ranges:
+            return
+        held = {queue: _jsons(self._root, queue) for queue in self.queues}
+        logged = held.pop(HEALTH)
+        for queue, jsons in held.items():
+            known = set(jsons)
+            lost = [
+                json
+                for ack, json in zip(ranges, logged, strict=True)
+                if ack.queue.startswith(f"{queue}/") and json not in known
+            ]
+            if lost:
+                acks[queue].append_json(lost)
 
     def _complete(self, ranges: list[Ack], held: Mapping[str, list[str]]) -> None:
         """Copy lines that were logged but not copied; only the last range can have some."""
@@ -196,6 +213,7 @@ class Merger:
             for role in self._roles.writers(queue):
                 if not is_ended():
                     copied += self._merge_part(queue, role)
+        self._order.copy()
         self.is_torn = False
         refused, self._refused = self._refused, None
         if refused is not None:
@@ -236,6 +254,15 @@ class Merger:
                 stack.callback(part.close)
             if not self.is_torn:
                 self.merge()
+
+
+def _jsons(root: Path, queue: str) -> list[bytes]:
+    """Return the acks of a queue's primary reader."""
+    found: list[bytes] = []
+    with closing(JournalReader(queue_folder(root, queue), ACKS)) as reader:
+        while lines := reader.read(BATCH):
+            found += [line.json for line in lines]
+    return found
 
 
 def restore_parts(root: Path, codec: Codec) -> list[str]:

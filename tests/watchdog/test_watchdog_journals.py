@@ -149,6 +149,32 @@ def test_merge_completes_what_was_logged_and_not_copied(tmp_path: Path) -> None:
     assert all(before[1] + 1 == after[0] for before, after in pairwise(acks))
 
 
+def test_acks_of_a_merge_that_was_killed_name_every_range_again(tmp_path: Path) -> None:
+    """They repeat the input log as soon as lines are merged, and after a kill between the two."""
+    stage = Stage(tmp_path / "var")
+    merging = merger(stage)
+    stage.leave_incidents("risk_role", 3)
+    merging.merge()
+    live = stage.acks("incidents")
+    stage.leave_incidents("market_role", 2)
+    stage.leave_incidents("risk_role", 1)
+    merging._order.copy = _die  # type: ignore[assignment,method-assign]
+    with pytest.raises(Killed):
+        merging.merge()
+    for inbox in merging._inboxes.values():
+        inbox.close()
+    with pytest.raises(Killed):
+        merging._order.end()
+    killed = stage.acks("incidents")
+
+    merger(stage).close()
+    logged = [ack for ack in stage.acks("health") if "incidents/" in ack["payload"]["queue"]]
+
+    assert live == killed == logged[: len(live)]
+    assert len(live) < len(logged)
+    assert stage.acks("incidents") == logged
+
+
 @pytest.mark.row("F91", "F92")
 def test_merge_sets_an_event_against_its_contract_aside_and_copies_it_once(tmp_path: Path) -> None:
     """An event against its contract is set aside, stops the run, and is merged once."""
