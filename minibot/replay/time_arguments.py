@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from minibot.engine.lookup import last_event
 from minibot.engine.recorded_run import Recorded
 from minibot.events.unit_sizes import HOUR_MS
-from minibot.kernel.errors import Refusal
+from minibot.kernel.errors import IntegrityError, Refusal
 
 TIME: Final = re.compile(
     r"(?:(?P<date>\d{4}-\d{2}-\d{2})[T ])?"
@@ -54,15 +54,20 @@ class Span:
         Raises:
             Refusal: The zone is unknown, or the run has no event yet.
         """
-        first = next(recorded.events("control"), None)
-        if first is None:
-            raise Refusal(
-                f"{recorded.manifest.run_id} has no event yet.", "Try again when it runs."
-            )
+        try:
+            first = next(recorded.events("control"), None)
+        except IntegrityError:  # The replay of its readers says where it is damaged.
+            from_ms = recorded.manifest.clock_origin_ms
+        else:
+            if first is None:
+                raise Refusal(
+                    f"{recorded.manifest.run_id} has no event yet.", "Try again when it runs."
+                )
+            from_ms = first[1].ts
         last = last_event(recorded, "market_ticks")
-        to_ms = first[1].ts if last is None else max(first[1].ts, last.ts)
+        to_ms = from_ms if last is None else max(from_ms, last.ts)
         found, name = zone_of(zone)
-        return cls(recorded.manifest.run_id, first[1].ts, to_ms, found, name)
+        return cls(recorded.manifest.run_id, from_ms, to_ms, found, name)
 
     @property
     def text(self) -> str:

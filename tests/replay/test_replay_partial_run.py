@@ -113,6 +113,24 @@ def test_second_of_a_spoiled_line_is_refused_with_its_line_and_what_can_be_done(
         assert f"minibot verify {copied}; up to when it can be proven: minibot replay" in done.err
 
 
+def test_replay_of_a_run_that_was_cut_in_its_opening_proves_nothing_and_says_so(
+    run: ShortRun, tmp_path: Path
+) -> None:
+    """The verb that all others name for what can be proven answers, here that nothing can."""
+    copied = copy_of(run, tmp_path)
+    control = copied / "queues/control/inbox.jsonl"
+    lines = control.read_bytes().splitlines(keepends=True)
+    control.write_bytes(lines[0])
+
+    done = verb(tmp_path, "replay", str(copied))
+
+    assert len(lines) > 1
+    assert (done.code, done.err) == (1, "")
+    assert "0 inputs replayed" in done.out
+    assert "control/inbox.jsonl, offset 0: ends below the head" in done.out
+    assert "NOT PROVEN beyond" in done.out
+
+
 def test_second_of_a_run_whose_last_tick_breaks_its_contract_is_answered(
     run: ShortRun, tmp_path: Path
 ) -> None:
