@@ -229,7 +229,7 @@ def role_lines(role: RoleReplay, *, is_whole: bool) -> list[str]:
     compared = "" if is_whole else f", {role.compared} of them compared"
     lines = [f"{role.role}: {role.inputs} inputs replayed{compared}, {outputs} equal"]
     if role.missing:
-        lines.append(f"  missing of the last logged range: {counted(role.missing, 'output')}")
+        lines.append(f"  missing at the end of its queues: {counted(role.missing, 'output')}")
     if role.unproven:
         lines.append(f"  unproven, after the last logged input: {counted(role.unproven, 'event')}")
     return lines

@@ -248,6 +248,7 @@ class Taking:
         self._listener = listener
         self._is_compared = is_compared
         self._without = without
+        self._missing: Difference | None = None  # The first event without a line.
         self._comparison = _RoleComparison(recorded, result, window)
         self._named = recorded.named(self._role)
         self._row = Row(self.processor.core, desk.amounts)
@@ -305,10 +306,15 @@ class Taking:
             self._listener.on_made(core, events)
         for queue, event in events if self._is_compared else ():
             found = self._comparison.take(queue, event)
-            if not found.is_equal and not found.is_missing:
-                difference = found.difference(self._result.role, queue, n, cause_id, core.state())
-                self._result.difference = difference
-                return False
+            if found.is_equal or (found.is_missing and self._missing is not None):
+                continue
+            difference = found.difference(self._result.role, queue, n, cause_id, core.state())
+            if found.is_missing:
+                self._missing = difference
+                continue
+            # After an event without a line, lines of other queues show that no end is missing.
+            self._result.difference = self._missing or difference
+            return False
         return True
 
     # --- many at once -------------------------------------------------------------------------

@@ -33,10 +33,9 @@ def describe(difference: Difference) -> dict[str, Any]:
     if fault:
         lines += [f"  recorded, and its JSON is not canonical: {fault}"]
     elif difference.expected is None:
-        payload = found.get("payload")
-        decision = {"type": found.get("type"), **(payload if isinstance(payload, dict) else {})}
-        words = [str(decision[name]) for name in SHOWN_FIELDS if decision.get(name)]
-        lines += [f"  recorded, and not derived by this code: {' '.join(words)}"]
+        lines += [f"  recorded, and not derived by this code: {_shown(found)}"]
+    elif difference.found is None:
+        lines += [f"  derived, and no line is left for it: {_shown(expected)}"]
     else:
         lines += [
             f"  {name}: replay {one!r}, recorded {two!r}" for name, (one, two) in fields.items()
@@ -54,6 +53,13 @@ def describe(difference: Difference) -> dict[str, Any]:
         "state_before": difference.state,
         "lines": lines,
     }
+
+
+def _shown(event: Mapping[str, Any]) -> str:
+    """Return the fields that identify an event, in words."""
+    payload = event.get("payload")
+    decision = {"type": event.get("type"), **(payload if isinstance(payload, dict) else {})}
+    return " ".join(str(decision[name]) for name in SHOWN_FIELDS if decision.get(name))
 
 
 def false_verdicts(queue: str, fields: Mapping[str, tuple[Any, Any]]) -> list[str]:

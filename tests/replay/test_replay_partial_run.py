@@ -131,6 +131,24 @@ def test_replay_of_a_run_that_was_cut_in_its_opening_proves_nothing_and_says_so(
     assert "NOT PROVEN beyond" in done.out
 
 
+@pytest.mark.parametrize("queue", ["risk_actions", "order_results"])
+def test_first_difference_of_a_run_that_lost_a_queue_is_its_first_event(
+    queue: str, run: ShortRun, tmp_path: Path
+) -> None:
+    """Not the line of another queue that follows it and is equal."""
+    copied = copy_of(run, tmp_path)
+    for name in ("inbox.jsonl", "inbox.head"):
+        (copied / "queues" / queue / name).unlink()
+
+    done = verb(tmp_path, "replay", str(copied))
+
+    assert done.code == 1
+    assert f"first difference: {queue}:1, input " in done.out
+    assert "derived, and no line is left for it: " in done.out
+    assert "null in one" not in done.out
+    assert "last logged range" not in done.out
+
+
 def test_second_of_a_run_whose_last_tick_breaks_its_contract_is_answered(
     run: ShortRun, tmp_path: Path
 ) -> None:
