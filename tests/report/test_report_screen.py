@@ -404,9 +404,10 @@ def test_report_on_a_real_terminal_of_80x24_is_one_screen(stopped_run: ShortRun)
 
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-    argv = [sys.executable, "-m", "minibot", "report", "--var", str(stopped_run.var)]
-    environ = clean_environ() | {"TERM": "xterm"}
-    process = subprocess.Popen(argv, cwd=PROJECT, env=environ, stdout=theirs)
+    var = stopped_run.var  # Its commands name the folder, whose path may be of any length.
+    argv = [sys.executable, "-m", "minibot", "report", "--var", var.name]
+    environ = clean_environ() | {"TERM": "xterm", "PYTHONPATH": str(PROJECT)}
+    process = subprocess.Popen(argv, cwd=var.parent, env=environ, stdout=theirs)
     os.close(theirs)
     data = b""
     with contextlib.suppress(OSError):  # Linux ends a terminal that nobody writes to by an error.
