@@ -106,7 +106,8 @@ class Comparison:
         if line is None:
             self.missing += 1
             return Compared(seq, expected, None, is_equal=False)
-        is_same = event.id.encode() in line.json if is_id_enough else line.json == expected
+        id_key = b'"id":"%b"' % event.id.encode()
+        is_same = id_key in line.json if is_id_enough else line.json == expected
         return Compared(seq, expected, line.json, is_equal=is_same and not self.missing)
 
     def rest(self) -> Iterator[tuple[str, Line]]:

@@ -82,6 +82,14 @@ def test_id_is_enough_where_nobody_asks_for_more() -> None:
     assert not comparison.take(QUEUE, said(2), is_id_enough=True).is_equal
 
 
+def test_line_that_names_the_id_only_as_its_cause_is_another_line() -> None:
+    """Before the window a line that follows from the missing event is not taken for it."""
+    followed = Event(1, "id-2", "a_role", "run", "0" * 64, Halt("who", "why"), ("id-1",))
+    comparison = Comparison(encode, {QUEUE: Lines([followed])})
+
+    assert not comparison.take(QUEUE, said(1), is_id_enough=True).is_equal
+
+
 def test_line_that_a_restarted_writer_repeated_is_skipped_on_demand() -> None:
     """A line that a restarted writer repeated is skipped if asked for, else it is a difference."""
     lines = [said(1), said(1), said(2)]
