@@ -111,9 +111,9 @@ class Comparison:
         return Compared(seq, expected, line.json, is_equal=is_same and not self.missing)
 
     def rest(self) -> Iterator[tuple[str, Line]]:
-        """Yield each line without a derived event, with its queue."""
-        for queue, source in self._sources.items():
-            while (line := source.next()) is not None:
+        """Yield each line without a derived event, with its queue; a skipped repeat is none."""
+        for queue in self._sources:
+            while (line := self._next(queue)) is not None:
                 yield queue, line
 
     def _next(self, queue: str) -> Line | None:

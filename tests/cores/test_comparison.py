@@ -103,6 +103,15 @@ def test_line_that_a_restarted_writer_repeated_is_skipped_on_demand() -> None:
         assert found.seq == (3 if skips else 2)
 
 
+def test_repeat_at_the_end_is_skipped_like_any_other() -> None:
+    """A repeat of a line that was compared is not left over, unless repeats are differences."""
+    for skips, left in ((True, []), (False, [2])):
+        comparison = Comparison(encode, {QUEUE: Lines([said(1), said(1)])}, skips_repeats=skips)
+        comparison.take(QUEUE, said(1))
+
+        assert [line.seq for _, line in comparison.rest()] == left
+
+
 def test_missing_event_that_is_appended_is_compared_as_it_then_stands() -> None:
     """A missing event is compared again after a restart appends it."""
     source = Lines([said(1)])
