@@ -62,7 +62,7 @@ class ClosedBar:
 
     @property
     def is_sound(self) -> bool:
-        """True if the prices are finite and above zero, and the close is inside the range."""
+        """True if low, close and high are finite, above zero and in this order; not the open."""
         return 0.0 < self.low <= self.close <= self.high < INFINITE
 
     @classmethod

@@ -41,7 +41,7 @@ class Compared(NamedTuple):
         seq: Number of that line, or the number that a missing line would have.
         expected: The event as it is written.
         found: The line's JSON; None if no line is left.
-        is_equal: Whether the line holds the event.
+        is_equal: Whether the line holds the event, and no event was missing before it.
     """
 
     seq: int
@@ -71,7 +71,7 @@ class Comparison:
         on_missing: Appends a missing event to its queue; its line is then read like any other.
 
     Attributes:
-        missing: Number of events without a line.
+        missing: Number of events without a line; not those that `on_missing` appended.
     """
 
     def __init__(
@@ -96,6 +96,10 @@ class Comparison:
             queue: One of the sources.
             event: The derived event.
             is_id_enough: Whether a line with the event's id is accepted, whatever else it says.
+
+        Raises:
+            IntegrityError: EVENT_ID_CONFLICT, repeats are skipped and a line has a known id but
+                other content.
         """
         expected = self._encode(queue, event)
         line = self._next(queue)

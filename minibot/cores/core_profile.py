@@ -41,13 +41,13 @@ VENUE: Final = "binance"
 AT_VENUE: Final = "venue"
 """The value of `risk.exits_at` with which stop and target rest with the executor."""
 
-FIXED: Final = "fixed"
 MAKER: Final = "maker"
 """The value of `risk.entry` with which an entry rests at the best bid before it is bought."""
 
 TAKE: Final = "take"
 """The value of `risk.maker_end` with which the rest of an entry is bought at the market."""
 
+FIXED: Final = "fixed"
 SHARE: Final = "share"
 RISK: Final = "risk"
 KELLY: Final = "kelly"
@@ -61,8 +61,9 @@ TRADES_KEPT: Final = 1_000
 locks need more than is left."""
 
 TRADES_CARRIED: Final = 1_500
-"""How many closed trades are carried for sizing kelly, the newest: 29 bytes each, in one line with
-those of protections, and with lots and plans, for which an eighth of it is left."""
+"""How many closed trades are carried for sizing kelly, the newest: 30 bytes each, in the line of
+`run_opening`. Beside them and the trades of protections a tenth of that line is left for locks,
+lots and plans. A start is refused if they need more."""
 
 HALTED_TIER: Final = "HALTED"
 """The state of a drawdown tier in which nothing enters."""

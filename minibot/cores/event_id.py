@@ -25,7 +25,8 @@ class EventId:
 
     Attributes:
         run_id: The run of its event; empty for an id from which nothing is derived.
-        root: The line of `market_ticks` from which it derives; 0 for an id given as text.
+        root: The line of `market_ticks` from which it derives; 0 for an id given as text, and for
+            ids that derive from one.
     """
 
     __slots__ = ("_of", "_ordinal", "_role", "_text", "root", "run_id")

@@ -15,8 +15,10 @@ def finalize_drafts(
 ) -> list[tuple[str, Event]]:
     """Return the events of one step with their queues: ids derived, causes resolved.
 
+    Ids derive from the input, `cause`. It becomes a cause only of drafts that name it.
+
     Raises:
-        InvariantError: A draft names a later draft, or has no cause.
+        InvariantError: A draft names itself or a later draft, or has no cause.
     """
     events: list[tuple[str, Event]] = []
     for ordinal, draft in enumerate(drafts):

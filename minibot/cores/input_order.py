@@ -244,7 +244,11 @@ class Inputs:
         return {name: reader.position for name, reader in self.readers.items()}
 
     def poll(self) -> bool:
-        """Look for the next event of each queue; return whether any is waiting."""
+        """Look for the next event of each queue; return whether any is waiting.
+
+        Raises:
+            ContractError: The next line of a queue cannot be decoded.
+        """
         return any([ahead.look() for ahead in self._ahead.values()])
 
     def prepare(self, name: str, decode_all: DecodeAll) -> bool:
@@ -270,6 +274,8 @@ class Inputs:
         Raises:
             IntegrityError: The first event is no `run_opening`, an id has two contents, or a
                 waiting event follows from a tick that is not published.
+            ContractError: The line after the event cannot be decoded. This object has then passed
+                the event without returning it; the run has to stop.
         """
         for name in self._priority:
             ahead = self._ahead[name]
@@ -334,7 +340,12 @@ class Now:
         self.value = now
 
     def of(self, taken_ts: int, event: Event) -> int:
-        """Return `now` for an event: the larger of its range's `taken_ts` and its `ts`."""
+        """Return `now` for an event: the largest of the last one, `taken_ts` and its `ts`.
+
+        Args:
+            taken_ts: When the range of the input log that holds it began.
+            event: The event.
+        """
         self.value = max(self.value, taken_ts, event.ts)
         return self.value
 

@@ -42,14 +42,16 @@ ACTIONS: Final = 4
 class Message:
     """Message of a core; subclasses add its content.
 
-    Except in risk, a function makes messages by setting their attributes, without a constructor:
-    `__init__` takes twice as long when interpreted, and each fill causes six messages.
+    Most have no constructor: a function sets their attributes, because `__init__` takes twice as
+    long when interpreted, and each fill causes six messages. A few subclasses of risk and execution
+    have one.
 
     Attributes:
         place: Index of its kind in `QUEUES` and `WRITERS`.
         ts: The highest `ts` among its causes.
         tick_seq: The line of `market_ticks` from which it follows.
-        cause, also: Events from which it follows; the last one set is the input of the step.
+        cause: Event from which it follows; the input of the step, unless `also` is set.
+        also: A second event from which it follows, then the input of the step; None without one.
         behind: An earlier message of the same step that is its first cause.
         ordinal: Its index in the step.
         number: Its line in its queue, if it is written.
@@ -203,7 +205,8 @@ class ActionMessage(Message):
 class ReportMessage(Message):
     """Report: standing of the account, plan of a position, recovery, scan or regime.
 
-    Reports inform; no order follows from one, except that risk keeps the regime for its gate.
+    No message follows from one at once. Risk keeps the regime for its gate, and the strategy keeps
+    the plan of a position, so that later decisions may depend on them.
 
     Attributes:
         report: The content; None if a subclass writes it when it is read.
@@ -241,9 +244,9 @@ class IntentMessage(Message):
     """Order intent: an order that risk allowed.
 
     Attributes:
-        qty, limit: Quantity and limit; a market order has no limit. A text that is not a number, or
-            has too many places, becomes 0.
-        stop, target: Prices of trades that trigger a resting order; None for off.
+        qty, limit: Quantity and limit; a market order has no limit.
+        stop, target: Prices of trades that trigger a resting order; None for off. `of` reads any of
+            the four as 0 if its text is not a number, or has too many places.
         trail: Distance of a trailing stop below the highest trade in basis points; None for a fixed
             stop.
         expires_ts: Market time from which no part of it is filled any more.

@@ -42,9 +42,10 @@ class Progress:
     Attributes:
         known: Ids of the last events of each queue.
         now: Market time of the last input.
-        taken: Number of inputs, including repeats.
+        taken: Number of inputs, including repeats. Only `logged` counts them; live the input log
+            does, and its number is copied here for a snapshot.
         tick_seq: Number of the last line of `market_ticks` that was taken.
-        is_opened: True after the first input of a queue in `reads`, which is `run_opening`.
+        is_opened: True after the first admitted input. `Inputs` ensures that it is `run_opening`.
         dup_dropped: Number of repeats that this object dropped; no snapshot keeps or resets it.
         order: Position in the input log; None before the first input.
         inputs: Position in each queue.
@@ -62,7 +63,9 @@ class Progress:
         self._reads = frozenset(reads)
 
     def admit(self, taken: Taken) -> bool:
-        """Count an input; return whether to process it: no repeat, and from a queue in `reads`.
+        """Return whether to process an input: it is no repeat, and from a queue in `reads`.
+
+        A repeat is counted in `dup_dropped`, and the line of a tick is noted; `taken` stays.
 
         Raises:
             IntegrityError: A second `run_opening`, which would erase the role's state.
@@ -134,8 +137,10 @@ class Progress:
     def restore(self, data: JsonObject) -> None:
         """Take over the position of a snapshot; change nothing if it cannot be read.
 
+        The numbers in it are not checked: the file has a hash.
+
         Raises:
-            KeyError, TypeError, ValueError: The data is no such position.
+            KeyError, TypeError, ValueError: A part is missing, or cannot be read.
         """
         known, now = KnownIds(data["known"]), Now(data["now"])
         order = position_from_json(data["order"])
@@ -178,7 +183,7 @@ class Processor(Progress):
         """Return the events of the core's messages for one input, with ids and causes.
 
         Raises:
-            InvariantError: A message has no cause, or names a later one as its cause.
+            InvariantError: A message has no cause, or names itself or a later one.
         """
         return finalize_drafts(
             drafts_of(messages),

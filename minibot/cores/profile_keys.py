@@ -67,10 +67,16 @@ _SECTION: Final = "section"
 _ITEM: Final = "item"
 
 LATER: Final = {"later": True}
-"""Metadata of a key that was added later: its default keeps the meaning of older runs."""
+"""Metadata of a key that was added later; its default keeps the meaning of older runs.
+
+A whole profile must write it; one with `extends` need write no key.
+"""
 
 OPTIONAL: Final = {"optional": True}
-"""Metadata of a key that a profile may omit; its default is None, which no profile may write."""
+"""Metadata of a key that a profile may omit, but not write as null.
+
+Its default is None, except in a section whose descriptions name other defaults.
+"""
 
 OPTIONAL_OR_NULL: Final = {"optional": True, "null": True}
 """Metadata of a key that a profile may omit, or write as null."""
@@ -168,9 +174,13 @@ def later_keys(section: type[Any]) -> dict[str, Any]:
 
 
 def section_of(cls: type[T], values: Mapping[str, Any]) -> T:
-    """Return a section of a validated profile; its lists become tuples.
+    """Return a section of a validated profile.
 
-    Missing keys, which are optional or were added later, get their defaults.
+    The list of a key becomes a tuple; lists within it stay lists. Missing keys, which are optional
+    or were added later, get their defaults. Keys that the section does not have are left out.
+
+    Raises:
+        TypeError: A key without a default is missing.
     """
     made = {}
     for name, read in _readers(cls):  # type: ignore[arg-type]  # A class is hashable.

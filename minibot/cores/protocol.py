@@ -37,7 +37,8 @@ class ShownTick:
 
 
 Input = Event | Message | ScaledTick | ShownTick | BarInput
-"""Input of a core; the strategy refuses `ScaledTick`, risk and execution refuse `ShownTick`."""
+"""Input of a core. The strategy raises TypeError for `ScaledTick`, risk and execution for
+`ShownTick`."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -47,8 +48,8 @@ class Core:
     Attributes:
         TAKES: The kinds of messages that it processes, by place in `cores.messages.QUEUES`.
         TAKES_BARS: Whether it takes closed bars without events.
-        TAKES_MARKS: Whether it values positions, and so also takes single ticks within
-            `quiet_ticks` when inputs of other symbols come between them.
+        TAKES_MARKS: Whether it values positions. Of ticks within `quiet_ticks` with inputs of other
+            symbols between them, it gets single ones by `process`; other cores get the last only.
     """
 
     TAKES: ClassVar[frozenset[int]] = frozenset()
@@ -75,7 +76,7 @@ class Core:
         return None
 
     def quiet_ticks(self, symbol: str, now: int) -> QuietRange | None:
-        """Return the same for a caller that passes each bar and each beat at its time.
+        """Return the same for a caller that passes each bar and each `beat` at its time.
 
         The core may get ticks of other symbols between the skipped ones. For a held symbol the
         range is valid only while all positions together stay within its `fall` and `rise`.

@@ -139,7 +139,8 @@ class QuietRange:
         is_lasting: Whether it stays valid after a closed bar.
         qty: Quantity held in hundred-millionths; 0 if the ticks do not move equity.
         value: Present value of the quantity in hundred-millionths of the quote asset.
-        fall, rise: How much all positions together may lose or gain; negative if nothing at all.
+        fall, rise: How much all positions together may lose or gain in value; 0 allows only ticks
+            that keep it, and a negative number no tick at all.
             Only `Core.quiet_ticks` sets qty, value, fall and rise.
     """
 

@@ -15,7 +15,8 @@ class Wish:
     Attributes:
         notional: Quote amount in hundred-millionths; 0 for none.
         share_bps: Share in basis points: of the largest exposure for an entry, of the position for
-            a sale; 0 for none.
+            a sale; 0 for none. The largest exposure is the lesser of the shares of equity
+            `risk.exposure_ratio_max_bps` and `bucket_active_bps`, if that is set.
         qty: Quantity of a sale in hundred-millionths; 0 for none.
         stop, target: Prices in hundred-millionths; 0 for none.
         trail: Distance of a stop below the highest bid in hundred-millionths of quote; 0 for none.
