@@ -17,6 +17,7 @@ from minibot.engine.recorded_run import Recorded
 from minibot.engine.role_replay import WHOLE, Replay, RoleReplay, Window, is_stopped
 from minibot.engine.worker_pool import Workers, default_jobs, result_of
 from minibot.events.model import JsonObject
+from minibot.kernel.errors import Refusal
 from minibot.replay.compare import describe
 from minibot.replay.run_status import Lost, RunStatus, called
 from minibot.replay.time_arguments import Span
@@ -120,7 +121,10 @@ def prove(
 def _replayed(
     recorded: Recorded, whole: Task, jobs: int | None, progress: Callable[[int, int], None]
 ) -> list[Group]:
-    """Replay all roles here, or the first role of a long run in a second process."""
+    """Replay all roles here, or the first role of a long run in a second process.
+
+    If that process dies, its role is replayed here, after the others.
+    """
     roles = recorded.roles.roles
     inputs = sum(recorded.published(roles[name]) for name in whole.roles)
     if jobs is None:
@@ -128,9 +132,13 @@ def _replayed(
     if jobs < BESIDE or len(whole.roles) < BESIDE:
         return [replay_group(whole, progress)]
     with Workers(BESIDE) as workers:
-        beside = workers.begin(replay_group, whole._replace(roles=whole.roles[:1]))
+        first = whole._replace(roles=whole.roles[:1])
+        beside = workers.begin(replay_group, first)
         here = replay_group(whole._replace(roles=whole.roles[1:]), progress)
-        return [result_of(beside), here]
+        try:
+            return [result_of(beside), here]
+        except Refusal:  # The other process died, perhaps for lack of memory.
+            return [replay_group(first, progress), here]
 
 
 def role_json(role: RoleReplay) -> JsonObject:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
 import shutil
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import filelock
 import pytest
 
+from minibot.engine.grouped_replay import Group, Task, replay_group
 from minibot.engine.recorded_run import Recorded
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles
 from minibot.kernel.files import write_hashed
+from minibot.replay import proof as proving
 from minibot.replay import run_status as condition
 from minibot.replay.proof import prove
 from minibot.replay.run_status import open_run
@@ -248,6 +253,30 @@ def test_proof_of_a_finished_run_covers_books_and_figures(short_run: ShortRun) -
     assert proof.ledger.is_recorded
     assert proof.figures.is_recorded
     assert proof.figures.figures > 40
+
+
+def killed_beside(
+    task: Task, progress: Callable[[int, int], None] = lambda done, whole: None
+) -> Group:
+    """Replay roles in the first process alone; end every other at once."""
+    if multiprocessing.parent_process() is not None:
+        os._exit(9)
+    return replay_group(task, progress)
+
+
+@pytest.mark.process
+def test_proof_goes_on_alone_where_its_second_process_dies(
+    short_run: ShortRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A replay has no `--jobs`, so it cannot send its reader there when memory is short."""
+    recorded, status = open_run(short_run.run_dir)
+    alone = prove(recorded, status)
+    monkeypatch.setattr(proving, "replay_group", killed_beside)
+
+    proof = prove(recorded, status, jobs=2)
+
+    assert proof.is_identical
+    assert proof.to_json() == alone.to_json()
 
 
 @pytest.mark.row("D-52")
