@@ -62,7 +62,7 @@ def row(name: str, value: str, threshold: str, passed: bool | None = False) -> d
         ),
         (
             row("run_ending", "1723161590000", "1723161600000"),
-            "closed before the run's end: 23:59:50.000 < 00:00:00.000",
+            "closed before the run's end: 23:59:50.000 < 00:00:00.000 UTC",
         ),
         (row("exit_position", "asked", "none"), "requested by an operator"),
         (row("policy", "close", "hold"), "the profile's policy closes it"),
@@ -87,7 +87,7 @@ def test_end_of_a_run_is_told_with_a_time_of_day() -> None:
     ending = RunEnding(who="watchdog_role", why="SOURCE_ENDED", until_ts=1_723_161_600_000)
 
     assert event_text(event(1_723_161_590_000, 1, ending)) == (
-        "SOURCE_ENDED by watchdog_role: no more entries, the run ends at 00:00:00.000"
+        "SOURCE_ENDED by watchdog_role: no more entries, the run ends at 00:00:00.000 UTC"
     )
 
 
@@ -277,4 +277,4 @@ def test_entry_refused_by_the_runs_end_names_a_time_of_day() -> None:
     """The end of a run is told as a clock's time, not in milliseconds."""
     row = {"name": "run_ending", "value": "1723161600000", "threshold": "none", "passed": False}
 
-    assert check_words(row) == "the run ends at 00:00:00.000"
+    assert check_words(row) == "the run ends at 00:00:00.000 UTC"

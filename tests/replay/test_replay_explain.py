@@ -294,6 +294,15 @@ def test_every_time_of_an_explanation_is_of_the_zone_that_was_asked_for(
     assert all("Europe/Berlin" in clock for clock in clocks)
 
 
+def test_time_within_an_event_names_its_zone_beside_those_of_another(short_run: ShortRun) -> None:
+    """The content of an event stays in UTC, so that a reader in Berlin needs the zone's name."""
+    done = verb(short_run.var, "explain", "latest", "--stop", "--full", "--zone", "Europe/Berlin")
+
+    clocks = re.findall(r"\d\d:\d\d:\d\d\.\d{3}(.*)", done.out)
+    assert any("the run ends at" in line for line in done.out.splitlines())
+    assert [rest for rest in clocks if not rest.startswith((" UTC", " Europe/Berlin"))] == []
+
+
 def test_stop_that_no_launcher_has_merged_is_told(stopped_run: ShortRun, tmp_path: Path) -> None:
     """A STOP counts from its own part on: a killed launcher merges nothing until the next start."""
     copied = copy_of(stopped_run, tmp_path)

@@ -461,7 +461,7 @@ def test_levels_of_a_position_are_those_that_risk_told_last() -> None:
     assert _levels("ETHUSDT", [opened]) is None
     assert levels_text(levels) == (
         "stop 61,600.00 (trailing_stop), target 62,000.00 (take_profit), a part at 61,900.00,"
-        " whatever the price at 00:00:00.000"
+        " whatever the price at 00:00:00.000 UTC"
     )
     assert event_text(moved.event).endswith("; moved: stop trailing")
     assert event_text(closed.event) == "BTCUSDT closed"

@@ -54,7 +54,7 @@ def check_words(check: CheckRow) -> str:
     """Return a check in words, for the middle of a sentence."""
     words = departure_words(check)
     if not words and check["name"] == RUN_ENDING and str(check["value"]).isdigit():
-        words = f"the run ends at {_clock(str(check['value']))}"
+        words = f"the run ends at {_clock(str(check['value']))} UTC"
     return words or f"{check['name']} {check['value']} against {check['threshold']}"
 
 
@@ -146,7 +146,7 @@ def _ending(now: str, until: str) -> str:
     # The check of a late entry has the same name, but words in place of times.
     if not now.isdigit() or not until.isdigit():
         return ""
-    return f"closed before the run's end: {_clock(now)} < {_clock(until)}"
+    return f"closed before the run's end: {_clock(now)} < {_clock(until)} UTC"
 
 
 def _requested(value: str, _: str) -> str:

@@ -1,6 +1,7 @@
 """One event in one line for a person, exactly as recorded: nothing is rounded, nothing judged.
 
-Texts that came from outside are shown without characters that act on a terminal.
+Texts that came from outside are shown without characters that act on a terminal. Times within an
+event are UTC and say so, as the line around them may be of another zone.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ TEXT_LENGTH_MAX: Final = 300
 
 
 def clock_ms(ts: int) -> str:
-    """Return a time in Unix milliseconds as UTC to the millisecond."""
+    """Return a time in Unix milliseconds as UTC to the millisecond, without the zone's name."""
     return f"{datetime.fromtimestamp(ts // 1000, UTC):%H:%M:%S}.{ts % 1000:03d}"
 
 
@@ -133,7 +134,7 @@ def levels_text(plan: JsonObject) -> str:
     if rungs:
         found.append(f"a part at {' and '.join(map(price_text, rungs))}")
     if plan.get("until_ts") is not None:
-        found.append(f"whatever the price at {clock_ms(plan['until_ts'])}")
+        found.append(f"whatever the price at {clock_ms(plan['until_ts'])} UTC")
     return ", ".join(found) or "no level yet"
 
 
@@ -177,7 +178,7 @@ def _incident(p: JsonObject) -> str:
 
 def _regime(p: JsonObject) -> str:
     weights = " ".join(str(p[name]) for name in ("momentum", "technical", "volume", "quality"))
-    return f"regime {p['name']} since {clock_ms(p['since_ts'])}: weights {weights}"
+    return f"regime {p['name']} since {clock_ms(p['since_ts'])} UTC: weights {weights}"
 
 
 def _scan(p: JsonObject) -> str:
@@ -190,7 +191,8 @@ def _stop(p: JsonObject) -> str:
 
 
 def _run_ending(p: JsonObject) -> str:
-    return f"{p['why']} by {p['who']}: no more entries, the run ends at {clock_ms(p['until_ts'])}"
+    end = f"the run ends at {clock_ms(p['until_ts'])} UTC"
+    return f"{p['why']} by {p['who']}: no more entries, {end}"
 
 
 def _recommendation(p: JsonObject) -> str:
