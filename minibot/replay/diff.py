@@ -37,7 +37,8 @@ from minibot.replay.rule_order import DerivedEvent, rule_order, states_before, w
 from minibot.runtime.configuration.config import config_with, with_later_keys
 from minibot.strategies.selection import judge
 
-# Fields of a decision as the digest sees it: the wish or act, and its reason code.
+# Fields in which two events have to agree to be the same decision: the wish or act, and its reason
+# code. The digest of a side covers more: every field but ids (`engine.decisions`).
 DECIDES: Final = (
     *("symbol", "side", "action", "purpose", "order_type", "limit_price"),
     *("stop_price", "target_price", "trailing_delta"),

@@ -43,12 +43,18 @@ class Proof:
 
     @property
     def digest(self) -> str | None:
-        """Digest of all decisions; None where the replay broke off, as it made only some."""
+        """Digest of the decisions that are as recorded; None where the replay broke off.
+
+        A role ends at its first difference, so that a run that differs has a digest of a part.
+        """
         return None if self.broken is not None else self.replay.digest
 
     @property
     def is_identical(self) -> bool:
-        """True when all that was compared is as recorded, and no file differs from a seal."""
+        """True when all that was compared is as recorded, and `altered_files` names nothing.
+
+        Queues that no core reads or writes, such as `health`, are not compared.
+        """
         return self.broken is None and not self.condition.altered and self.agrees
 
     @property
@@ -99,7 +105,8 @@ def prove(
         window: The part that is compared.
         progress: Called now and then with the inputs processed and their total, both of this
             process alone.
-        jobs: Largest number of processes; by default one, and two for a long run.
+        jobs: Largest number of processes, of which two are used at most; by default one, and for a
+            long run one for each CPU core.
     """
     has_figures = window.is_whole and condition.state == SEALED
     names = recorded.roles.cores if roles is None else tuple(roles)
@@ -161,7 +168,7 @@ def remedies(proof: Proof, span: Span) -> list[str]:
         return []
     run = called(proof.run_dir)
     lines = []
-    # Up to the second of the break, excluded.
+    # The second of the break: `--until` leaves out the time that it names.
     end = broken.clock // 1000 * 1000
     if end > span.from_ms:
         until = span.written(end)

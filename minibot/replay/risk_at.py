@@ -22,6 +22,9 @@ def risk_at(
         recorded: The run, which may still be going.
         to_ms: The time, Unix ms; the state is that at its end. None is the end of the run.
         progress: Called now and then with the inputs processed and their total.
+
+    Raises:
+        IntegrityError: The record is damaged before that time.
     """
     core = RiskCore(recorded.manifest.config)
     replay_role(

@@ -32,8 +32,9 @@ class DerivedEvent(NamedTuple):
     """One derived event, its place, and its root event.
 
     Attributes:
-        equity: Equity when it was made, hundred-millionths of quote.
-        root: The running number, from 0, of the event from outside that led to it.
+        equity: Equity when it was made, hundred-millionths of quote; 0 if read from a record.
+        root: The running number, from 0, of the event from outside that led to it; 0 if read from
+            a record.
     """
 
     queue: str
@@ -97,7 +98,7 @@ def rule_order(
     An error of the strategy ends the pass of the run's own profile, as it may have ended the run.
 
     Raises:
-        IntegrityError: A line is damaged, or the run has no opening.
+        IntegrityError: A line is damaged, or the run has no opening, or two.
         RunStop: A core found something that cannot be, or another profile's strategy failed.
     """
     _, opening = recorded.opening()

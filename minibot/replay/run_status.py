@@ -39,9 +39,10 @@ INBOX_LINES: Final = "/inbox.jsonl"
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A sealed segment whose file is gone; what lies before it can still be read.
+    """A sealed segment whose file is gone, the first of its queue.
 
-    `last_ts` is the time of the last event before it, None where nothing lies before it.
+    The events before it can still be read: `last_ts` is the time of the last one, None without any.
+    `of` counts all segments of the queue, also the one that was not sealed.
     """
 
     queue: str
@@ -58,9 +59,10 @@ class RunStatus:
     """Status of a run.
 
     Attributes:
-        state: `sealed`, `stopped`, `interrupted` or `running`.
+        state: `sealed`, `stopped` or `interrupted` as the seal says; without a seal `running` or
+            `interrupted`; `damaged seal` where the seal cannot be read.
         notices: Facts that a reader of a verdict on the run has to know, one sentence each.
-        lost: Segments that are gone.
+        lost: The first segment that is gone, of each queue; later ones of it are not named.
         is_other_code: True when the run was made by other code than this checkout's.
         altered: Files and queues that differ from the sealed ones: a verdict on them proves
             nothing.
@@ -123,8 +125,8 @@ def altered_files(run_dir: Path, *, sizes: bool = False) -> tuple[str, ...]:
 
     Args:
         run_dir: The run's folder.
-        sizes: Name queues whose lines take other bytes than sealed as well as missing ones. A
-            replay recomputes what is left, up to the damage.
+        sizes: Name also queues whose lines take more or fewer bytes than sealed. Lines that were
+            changed without a change of size are never named: a replay or `verify` finds them.
     """
     if not (run_dir / SEAL_FILE).is_file():
         return ()

@@ -1,7 +1,8 @@
 """Time arguments: times of a run as people write them, in UTC or in the operator's zone.
 
-A time of day means the first such time after the run began; with a date it is that moment. A time
-outside of the run, or one that the run has twice, is refused, and the refusal names the run's span.
+A time of day means the one moment of the run at which clocks show it, also after midnight. A time
+outside of the run, or one that the run has twice, is refused, and the refusal names the run's span;
+a date or an offset says which of two is meant.
 """
 
 from __future__ import annotations

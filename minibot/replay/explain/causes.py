@@ -75,10 +75,12 @@ class Explainer:
         self._trace = Trace(recorded)
 
     def until(self, ts: int) -> list[Step]:
-        """Return every decision up to a time, causes before effects, without notes.
+        """Return every derived event up to a time, then every control event, without notes.
+
+        They come queue by queue, so that a cause may come after its effect.
 
         Raises:
-            IntegrityError: The time is not before the damage.
+            IntegrityError: One of these queues is damaged, and the time is not before the damage.
         """
         self._whole.require_until(ts)
         known = self._known.values()

@@ -69,7 +69,10 @@ NEXT_SHOWN: Final = 4
 
 @dataclass(slots=True)
 class Rejections:
-    """One reason to refuse: its count, its first and last time, and its refusals."""
+    """One reason to refuse: its count, its first and last time, and its last refusal in words.
+
+    `following` counts the checks that would have refused next.
+    """
 
     code: str
     count: int = 0

@@ -34,7 +34,9 @@ def size_at(
     to_ms: int,
     progress: Callable[[int, int], None] = lambda done, whole: None,
 ) -> SizeAnswer:
-    """Return the cost that an entry would have had at a time of a run.
+    """Return the size that an entry would have had at a time of a run, with every bound on it.
+
+    It is zero, with a reason code, where risk would have refused any entry then, whatever its size.
 
     Args:
         recorded: The run, which may still be going.
@@ -44,7 +46,8 @@ def size_at(
         progress: Called now and then with the inputs processed and their total.
 
     Raises:
-        Refusal: The run has no market for the symbol by then.
+        Refusal: Risk had read nothing by then, or has no rules and touch of the symbol.
+        IntegrityError: The record is damaged before that time.
     """
     core = risk_at(recorded, to_ms, progress)
     if "headroom" not in core.facts():

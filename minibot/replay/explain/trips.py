@@ -1,5 +1,7 @@
 """Trades of a run as a trader counts them: from flat to flat in one symbol, numbered from 1.
 
+Flat is nothing. It is also dust, once any earlier purchase of the symbol, in this run or before it,
+may have paid its fee in the coin.
 A trade has one lot for each fill that bought. A lot has the number of its trade, and where the
 trade has several, a second number: `3.2` is the second lot of trade 3.
 """

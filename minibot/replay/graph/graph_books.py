@@ -41,7 +41,8 @@ def graph_of(
 
     Args:
         recorded: The run, damaged or not.
-        progress: Called with the work done and the whole.
+        progress: Called now and then with the market events read, and with 0, as the whole is not
+            counted.
     """
     events = EventGraph(recorded, progress)
     events.build()

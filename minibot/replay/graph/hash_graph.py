@@ -76,7 +76,7 @@ class Change:
 
 
 class Graph:
-    """All nodes of a run, causes before effects.
+    """All nodes of a run, in the order in which they were added; `finish` finds the causes first.
 
     Attributes:
         missing: Ids of causes that are not there.
@@ -241,7 +241,8 @@ class EventGraph:
 
     Args:
         recorded: The run, damaged or not.
-        progress: Called with the work done and the whole.
+        progress: Called now and then with the market events read, and with 0, as the whole is not
+            counted.
     """
 
     def __init__(self, recorded: Recorded, progress: Progress = lambda done, whole: None) -> None:

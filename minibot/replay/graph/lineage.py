@@ -44,7 +44,8 @@ def verify_lineage(recorded: Recorded) -> Iterator[Finding]:
     """Yield every finding of contracts and lineage; repairs nothing.
 
     Args:
-        recorded: A run whose bytes verify; damaged lines are `kernel.verify`'s findings.
+        recorded: The run. A damaged queue is judged up to its damage, which is one finding, of
+            line 0; `kernel.verify` names the place.
     """
     seen = _Seen()
     for queue in recorded.roles.derived:
