@@ -157,7 +157,8 @@ def judge(config: JsonObject, given: Mapping[str, str] = MappingProxyType({})) -
             found = declaration_violations(cls.PARAMETERS, chosen.needs)
         if not found:
             found = [*needs_violations(chosen.needs, config), *call_violations(cls, chosen.needs)]
-            _require_kept(chosen, config[venue_name(config)]["symbols"][0])
+            first = config[venue_name(config)]["symbols"][0]
+            _require_kept(chosen, next(iter(chosen.needs.symbols), first))
     except RunStop as error:
         raise ConfigError(f"strategy {name} is refused.", error.detail.split("\n  ")) from error
     if found:

@@ -1030,6 +1030,22 @@ def test_state_that_cannot_be_kept_or_given_back_is_refused_before_anything_runs
     assert told in caught.value.violations[0]
 
 
+def test_state_is_tried_for_a_symbol_that_the_strategy_trades(tmp_path: Path) -> None:
+    """The first symbol of the profile may be one for which the strategy's class is never made."""
+    body = (
+        "def __init__(self, settings):\n    self.a = Strategy\n\n"
+        "@staticmethod\ndef needs(settings):\n    return Needs(symbols=('ETHUSDT',))\n\n"
+    )
+    written(tmp_path, body + on_tick("return None"))
+    sets = ["strategy.name=mine", f"strategy.folder={tmp_path}"]
+    profile = load_config(PROFILE, [*sets, 'binance.symbols=["BTCUSDT","ETHUSDT"]']).raw
+
+    with pytest.raises(ConfigError) as caught:
+        chosen.judge(profile)
+
+    assert "Mine.a holds a" in caught.value.violations[0]
+
+
 def needing(words: str, *lines: str) -> str:
     """Return the body of a strategy with these needs, and an `on_bar` with these lines."""
     declared = f"@staticmethod\ndef needs(settings):\n    return Needs({words})"
