@@ -269,9 +269,10 @@ class Trial:
         return tick
 
     def _show(self, item: Tick | BarInput) -> Decision | None:
-        messages = self._core.process(item, self._n, self.now)
-        signal = messages[0] if messages else None
-        decision = signal.decision if isinstance(signal, DecidedSignal) else None
+        decision: Decision | None = None
+        for message in self._core.process(item, self._n, self.now) or ():
+            if isinstance(message, DecidedSignal):  # Events of a scan come before it.
+                decision = message.decision
         if decision is not None:
             self.decisions.append(decision)
             if decision.side == BUY or (decision.side == SELL and self.view.is_long):

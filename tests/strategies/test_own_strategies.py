@@ -1424,6 +1424,23 @@ def test_part_of_a_trial_is_sold_in_steps_until_the_rest_is_too_small(tmp_path: 
     assert held == [Decimal(text) for text in ("0", "1", "0.6667", "0.60003", "0.60003", "0")]
 
 
+def test_trial_takes_the_signal_behind_a_scan(tmp_path: Path) -> None:
+    """A bar may cause the events of a scan and a signal; the decision is noted and filled."""
+    body = needing(
+        "intervals=(settings.interval,)", "return sell('out') if view.is_long else buy('in')"
+    )
+    written(tmp_path, body)
+    sets = ["strategy.name=mine", f"strategy.folder={tmp_path}", "strategy.bar_interval=1m"]
+    profile = load_config(PROFILE, sets).raw
+    profile["scanner"] = {"bar_interval": "1m", "every_market_ms": 60_000}
+    trial = Trial.of(profile)
+
+    said = trial.bars([100.0] * 4)
+
+    assert [decision.side for decision in said] == ["BUY", "SELL", "BUY", "SELL"]
+    assert trial.decisions == said
+
+
 def test_second_purchase_of_a_trial_is_filled_too(tmp_path: Path) -> None:
     """A strategy that scales in can be tried: each BUY is a purchase, a SELL while flat is none."""
     path = written(tmp_path, on_tick("return buy('low') if tick.price < 96 else sell('high')"))
