@@ -37,7 +37,8 @@ class BarSeries:
     """The last closed bars of one interval, in rising order, each once.
 
     A bar that is not sound empties it, and so does a hole of more than `hole_bars_max` bars, as
-    indicators over a hole are wrong.
+    indicators over a hole are wrong. After a bar that is not sound, any next bar is taken, also an
+    older one.
     """
 
     __slots__ = (

@@ -5,7 +5,7 @@ symbol. BUY, SELL and ADJUST become signals at once. A HOLD becomes a signal onl
 code differs from the last one written, at most once a second of market time per symbol; `facts`
 always shows the current reason with its values. With `strategy.bars_from_ticks` trades close the
 bars, and live `bar` events are ignored; of several answers to one trade a SELL counts, else the
-order at its last bar, else the trade's own.
+last order at its bars, else the trade's own.
 
 A tick comes as an event, from which the symbol's `Tick` is filled, or as that `Tick`, filled from
 columns. A strategy that answers trades by price alone gets the prices of columns many at once
@@ -121,7 +121,9 @@ class StrategyCore(Core):
     # --- one input ----------------------------------------------------------------------------
 
     def process(self, item: Input, seq: int, now: int) -> list[Message] | None:
-        """Process one input at market time `now` (ms); return the signal that follows, if any.
+        """Process one input at market time `now` (ms); return the messages that follow, if any.
+
+        These are the events of a scan, which only a bar or a beat causes, then at most one signal.
 
         Args:
             item: An event, a fill, a risk action, a closed bar, or the core's own filled tick of a
@@ -133,7 +135,7 @@ class StrategyCore(Core):
 
         Raises:
             RunStop: The strategy failed, or its answer is no decision; the code is that of
-                `own.failure`.
+                `own.failure`. NONDETERMINISM, if a fill sells more than is held.
         """
         if isinstance(item, Tick):
             watched = item.owner
@@ -464,8 +466,9 @@ class StrategyCore(Core):
     def _take_gap(self, gap: Gap, now: int) -> None:
         """Take a gap; one in the depth stream only makes the book unusable until the next book.
 
-        Any other gap is passed to the strategy. If trades are missing, the deciding interval in
-        which the gap ends becomes no bar; a longer interval survives a gap shorter than itself.
+        Any other gap is passed to the strategy. If trades are missing while bars are made from
+        them, neither the open bar of the deciding interval nor the one in which the gap ends is
+        made. Any other interval loses its bars only to a gap that is at least as long as a bar.
         """
         watched = self._find(gap.symbol)
         watched.view._now = now
@@ -547,7 +550,8 @@ def core_from_config(config: JsonObject) -> StrategyCore:
     """Return the core of a resolved config, before its first event.
 
     Raises:
-        RunStop: CONFIG_INVALID, for an unknown strategy or contradicting parameters.
+        RunStop: CONFIG_INVALID, for an unknown strategy or contradicting parameters; else that of
+            `own.failure`, if its `needs` fails.
     """
     return StrategyCore(choose(config), scans_of(CoreProfile.of(config).scanner))
 

@@ -234,7 +234,8 @@ def buy(
         trail_bps: The same in basis points of that bid; give at most one of the three.
         trail_atr: The same as a multiple of the profile's ATR.
         limit: Price at which the purchase rests, below the ask; by default it is a market order.
-        valid_ms: How long it counts, in ms of market time; at most `risk.signal_age_ms_max`. A
+        valid_ms: How long it counts, in ms of market time, up to a day; risk cuts a longer time to
+            `risk.signal_age_ms_max`. By default it is the profile's `strategy.horizon_ms`. A
             purchase with a limit rests so long, but at most `execution.order_ttl_market_ms`.
 
     Raises:

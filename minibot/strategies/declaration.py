@@ -31,8 +31,8 @@ class Needs:
         symbols: The markets it trades; none means every market of the profile.
         hole_bars_max: A hole of more missing bars than this empties `view.bars`; shorter holes are
             ignored (bars from the exchange) or filled flat (bars made from ticks).
-        trades: Whether `on_tick` is also called with trades; else only with quotes, and a backtest
-            of bars, which are trades, need not show ticks inside each bar.
+        trades: Whether `on_tick` is also called with trades; else only with quotes. The ticks that
+            a backtest of bars makes inside each bar are trades, so without it there are none.
         feeds: Values from outside the market that it reads; each must be in `market.feeds`.
     """
 

@@ -19,8 +19,9 @@ Filters, in this order
     no_position, in_position      a sale needs a position, a purchase none
     run_ending                    no purchase after `run_ending`; `halt` and `lock_symbol` are left
                                   to risk, whose BLOCK records what they cost
-    cooldown                      a purchase waits `cooldown_ms` after any signal or sale, a sale
-                                  only after a sale: an exit must not wait for its entry
+    cooldown                      a purchase waits `cooldown_ms` after the last BUY, SELL or sale, a
+                                  sale only after a SELL or sale: an exit must not wait for its
+                                  entry; a signal that risk blocked counts, a HOLD does not
     cost_gate                     (`cost_gate` only) a purchase needs `cost_gate_atr_mult` x ATR to
                                   pay two taker fees and the spread
     rank_too_low                  (`rank_max` only) a purchase needs a rank in the last scan, and
@@ -37,8 +38,8 @@ Confidence (0-100)
     20 + 20 x (1 - spread / max) + 20 x (touch notional / 4 min) + 20 x (1 - tick age / max)
     + 10 + 10 x order-flow imbalance in our direction (10 while it is unknown)
 
-`horizon_ms` is the configured one. A HOLD carries the score and confidence of the opinion that was
-refused, or 0 when there was none.
+`horizon_ms` is the configured one. A HOLD carries the score and confidence of the BUY or SELL that
+was refused; 0 without such an opinion, and without a touch, when an opinion gets no points.
 """
 
 from __future__ import annotations

@@ -38,7 +38,9 @@ class ForbiddenImport(ImportError):
 
 
 def own_strategy(path: str, text: str, sha256: str, api: int = API_EVALUATED) -> type[Strategy]:
-    """Return the strategy class that a file's text defines.
+    """Return the strategy class that a file's text defines, loaded once per process.
+
+    If the same text comes again from another path, errors name that path, but no line.
 
     Args:
         path: Path of the file, for messages.

@@ -15,7 +15,7 @@ from minibot.kernel.errors import InvariantError
 
 LINES_MAX: Final = 8
 NAME_CHARS_MAX: Final = 40
-# Most values of one line; beyond that, every other value is dropped.
+# Most values of one line; beyond that, its stretches get longer, until about half of them remain.
 POINTS_MAX: Final = 20_000
 
 

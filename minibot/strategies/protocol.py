@@ -11,8 +11,9 @@ The core calls, in this order for one event
     on_price  for each trade, if on_tick is not defined: it gets only the price, which makes
               backtests of ticks faster
     on_gap    when trades or quotes are missing: values computed from ticks over the hole are
-              doubtful (a gap in the depth stream appears only in the view). Bars that closed in the
-              gap come after it; if none can, their `open_ts` leave a hole
+              doubtful (a gap in the depth stream appears only in the view). Bars that closed while
+              trades were missing come after it; if none can, their `open_ts` leave a hole. A gap
+              of quotes alone holds back no bar
 """
 
 from __future__ import annotations

@@ -100,7 +100,7 @@ def choose(config: JsonObject) -> ChosenStrategy:
 
     Raises:
         RunStop: CONFIG_INVALID, if it does not exist, its own check refuses, or its
-            parameters are not what it declares.
+            parameters are not what it declares; else that of `own.failure`, if its `needs` fails.
     """
     section = CoreProfile.of(config).strategy
     cls = _class(section)
@@ -138,7 +138,9 @@ def judge(config: JsonObject, given: Mapping[str, str] = MappingProxyType({})) -
         given: Dotted keys set by a person, with their place; an unread one is refused.
 
     Raises:
-        ConfigError: With every violation.
+        ConfigError: With every violation of the first step that finds one: the values, the set keys
+            and the lines of the file; the declaration; its needs and methods. Code of the strategy
+            that fails, or a state that cannot be kept, is told alone.
     """
     section = CoreProfile.of(config).strategy
     name, values = section.name, section.parameters

@@ -28,7 +28,7 @@ from minibot.strategies import allowed
 from minibot.strategies.declaration import Settings
 
 INT_MAX: Final = 2**53 - 1
-# Levels above an attribute in a snapshot: snapshot, core, symbols, symbol and state.
+# Level of an attribute's value in a snapshot, below snapshot, core, symbols, symbol and strategy.
 ATTRIBUTE_DEPTH: Final = 6
 # Number of levels of a value without its items; any other kind takes two.
 LEVELS: Final[dict[Any, int]] = {dict: 3, list: 1, float: 1, int: 1, Decimal: 1, Fraction: 1}

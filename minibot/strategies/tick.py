@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 class TickFiller(Protocol):
-    """Filler of a tick that is rarely read: it fills the tick on the first read."""
+    """Filler of a tick that is rarely read: the view calls it before each read of the tick."""
 
     def fill_tick(self) -> None:
-        """Fill the tick with the last skipped touch, unless a later one was delivered."""
+        """Fill the tick with the newest touch that it does not show yet; else change nothing."""
         ...
 
 

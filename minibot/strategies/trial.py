@@ -1,8 +1,11 @@
 """Trial of a strategy on made-up prices, without a market, for its tests.
 
 It uses the same core as a night: the same check of the file, the same views, the same rules about
-journaled decisions. Unlike with risk and executor, orders are filled whole at the next trade, a
-limit at the first trade at its price within its validity, and each BUY buys again.
+journaled decisions. Risk and executor have no part in it: each BUY buys one coin again, or more of
+a cheap one, whatever size it wishes, and a SELL sells what it wishes. An order is filled whole at
+the price of the next trade, quote or bar; a limit at its own price, by the first of these at or
+below it within its validity. Stops, targets and trails do nothing, and the view has no plan, no
+headroom and no action of risk.
 """
 
 from __future__ import annotations

@@ -227,7 +227,7 @@ class View:
 
     @property
     def plan(self) -> PlanReading | None:
-        """The levels in force as of the last fill or beat; None when flat or without a plan.
+        """The levels in force, as risk told them at the last fill or beat; None without any.
 
         A beat comes each second. In a backtest of bars one comes after each bar, so a level that
         moved within a bar is visible at the next one.
@@ -250,7 +250,8 @@ class View:
             name: A name in the `headroom` of a `risk_action`, such as `night_loss` or `cash`.
 
         Returns:
-            The exact rest in the limit's unit; None before any such action.
+            The exact rest in the limit's unit; None before any such action, or if it has no limit
+            of this name.
         """
         text = self._left().get(name)
         return None if text is None else Decimal(text)

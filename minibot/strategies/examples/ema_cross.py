@@ -1,7 +1,7 @@
 """EMA cross by ticks: long while the fast average of the trades is above the slow one, else flat.
 
-The smallest strategy that trades. It says nothing between two crosses; a cross that happens before
-both averages have their ticks is passed over.
+The smallest strategy that trades. It says nothing between two crosses. Once both averages have
+their ticks, it buys at once if the fast one is already above; a cross down before is passed over.
 """
 
 from __future__ import annotations

@@ -268,7 +268,7 @@ class Scanner:
         return ""
 
     def _regime(self, since_ts: int) -> Regime:
-        """Return the regime of a 00, 04 ... 20 UTC, by symbols that lack the newest bar at most."""
+        """Return the regime of a 00, 04 ... 20 UTC; a symbol may lack the newest bar alone."""
         closes = []
         missing = 0
         for _, scanned in self._compared():

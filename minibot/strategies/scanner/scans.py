@@ -70,7 +70,12 @@ class Scans:
         self._scanner.watch((*universe.traded, *watched))
 
     def is_for_ranks_alone(self, symbol: str, bar: ClosedBar) -> bool:
-        """Return whether a bar belongs to a watched symbol, for which no strategy decides."""
+        """Return whether a bar is history of a watched symbol, which reaches no strategy.
+
+        A symbol that a held position keeps followed does not count as watched. Live bars of a
+        watched symbol come only while its stream outlasts its place; these reach the strategy, and
+        risk refuses its purchases.
+        """
         return symbol in self._watched and not bar.is_live
 
     def _due(self, now: int, bar: ClosedBar | None) -> list[Payload]:
