@@ -62,7 +62,8 @@ def table_lines(
     beside = [widths[at] if at in below else size for at, size in enumerate(least)]
     if below and _wide(beside) + len(GAP) > width:
         kept = [at for at in range(len(head)) if at not in below]
-        if _wide([least[at] for at in kept]) + len(GAP) > width:
+        # There no text is narrowed: a row stays one line.
+        if _wide([widths[at] if at in texts else least[at] for at in kept]) + len(GAP) > width:
             below = range(1, len(head))
         return _with_below(head, rows, texts, whole, below, width)
     gap = GAP

@@ -289,6 +289,21 @@ def test_all_columns_go_below_where_a_row_lacks_room_without_them() -> None:
     ]
 
 
+def test_columns_go_below_where_the_texts_of_a_row_lack_room_in_one_line() -> None:
+    """A row with columns below it is one line: a text in it that cannot fit goes below too."""
+    head = ["pair", "net", "why", "exit"]
+    rows = [["BTCUSDT", "123,456.78", "a reason of several words", "stop_loss_of_it"]]
+
+    lines = table_lines(head, rows, "", texts=(0, 2), below=(3,), width=42)
+
+    assert max(map(len, lines)) <= 42
+    assert lines[2:] == [
+        "  BTCUSDT",
+        "    net 123,456.78, why a reason of",
+        "    several words, exit stop_loss_of_it",
+    ]
+
+
 def test_columns_move_closer_together_before_one_of_them_leaves_its_row() -> None:
     """The table of exits is one table at 80 columns, with the time held in its row."""
     row = ["trailing_stop", "109", "109", "100 %", "-330.34", "+3.37", "+4.70", "+12.12"]
