@@ -46,7 +46,7 @@ class EquityCurve:
             return
         start = ts - ts % self._width_ms
         self.points.append(Point(start, equity, equity, drawdown))
-        if len(self.points) > STRETCHES_MAX:
+        while len(self.points) > STRETCHES_MAX:
             self._widen()
         self._until = self.points[-1].ts + self._width_ms
 

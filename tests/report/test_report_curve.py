@@ -101,6 +101,17 @@ def test_curve_keeps_lowest_deepest_and_last_in_bounded_memory(
     assert points[-1].ts <= ts
 
 
+def test_curve_of_rare_looks_is_bounded_too() -> None:
+    """Stretches far apart are joined until few enough are left, not once for each new one."""
+    curve = EquityCurve()
+    for number in range(2 * STRETCHES_MAX):
+        curve.add(1_700_000_000_000 + number * 600_000, number, number)
+        assert len(curve.points) <= STRETCHES_MAX
+
+    assert curve.points[0].low == 0
+    assert curve.points[-1].last == 2 * STRETCHES_MAX - 1
+
+
 @given(STEPS, st.integers(1, 9))
 def test_curve_is_the_same_where_equity_is_added_for_many_times_at_once(
     steps: list[tuple[int, int]], alike: int
