@@ -101,6 +101,8 @@ class ResultLines(NamedTuple):
             return tuple((name, _signed(each, PLACES)) for name, each in self.named())
         slippage, fees, raw = costs
         short = ResultLines(raw - slippage - fees, slippage, fees, raw)
+        if bool(short.spec) != bool(self.spec):
+            return tuple((name, _signed(each, PLACES)) for name, each in self.named())
         return tuple((name, _signed(each, SHOWN_PLACES)) for name, each in short.named())
 
     def to_json(self) -> JsonObject:

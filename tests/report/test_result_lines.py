@@ -51,6 +51,19 @@ def test_line_of_nothing_has_no_sign_however_many_places() -> None:
     ]
 
 
+@pytest.mark.parametrize(("slippage", "spec"), [("-1", "+0.00400000"), ("-1.004", "+0.00800000")])
+def test_result_at_the_mid_never_reads_as_nothing(slippage: str, spec: str) -> None:
+    """The line that is reckoned from the others has all of its places where it would read as 0."""
+    tally = CostTally()
+    tally.slippage = Decimal(slippage)
+    lines = ResultLines.of(-199_600_000, 100_000_000, tally)
+
+    shown = [text for _, text in lines.shown()]
+
+    assert shown[0] == spec
+    assert sum(map(Decimal, shown[:3])) == Decimal(shown[3])
+
+
 def test_column_of_an_hours_fills_is_named_by_what_it_counts(night: Night) -> None:
     """An order that is filled in parts has several fills."""
     cells = [row.cells() for row in hour_rows(night.count, night.incidents)]
