@@ -33,7 +33,7 @@ from minibot.kernel.files import (
 from minibot.kernel.seal import LOCK_SUFFIX, QUEUES, SEAL_FILE
 from minibot.kernel.seal_audit import streamed_findings
 from minibot.kernel.verify import Finding
-from minibot.report.proof import made_again
+from minibot.report.proof import made_again, pinned_key
 from minibot.runtime.manifest import Manifest, is_run_id
 
 LEVEL: Final = 1
@@ -109,7 +109,7 @@ def _packed(run_dir: Path, sealed: JsonObject, progress: Progress) -> Iterator[b
         member = tarfile.TarInfo(str(PurePosixPath(folder, name)))
         member.size, member.mode = path.stat().st_size, 0o600
         yield pack.compress(member.tobuf(tarfile.USTAR_FORMAT))
-        for chunk in chunks_of(path):
+        for chunk in _chunks(path, name):
             digest.update(chunk)
             yield pack.compress(chunk)
         if name in sealed and sealed.pop(name)["sha256"] != digest.hexdigest():
@@ -121,6 +121,16 @@ def _packed(run_dir: Path, sealed: JsonObject, progress: Progress) -> Iterator[b
         raise _not_as_sealed(run_dir, name)
     yield pack.compress(bytes(2 * tarfile.BLOCKSIZE))
     yield pack.flush()
+
+
+def _chunks(path: Path, name: str) -> Iterator[bytes]:
+    try:
+        yield from chunks_of(path)
+    except RunStop as error:
+        raise Refusal(
+            f"{name} cannot be read, so there is no bundle: {error.detail}.",
+            "See who may read it, and whether its disk is whole.",
+        ) from error
 
 
 def _id_of(run_dir: Path) -> str:
@@ -167,14 +177,15 @@ def check_bundle(path: Path, public_key: str | None = None) -> BundleCheck:
 
     Args:
         path: The bundle.
-        public_key: The key that must have signed the seal, if any.
+        public_key: The key that must have signed the seal; by default the one that the profile in
+            the bundle's manifest pins, if any.
     """
     with tempfile.TemporaryDirectory(prefix="minibot-bundle-") as name:
         folder = Path(name)
         reading = _Reading(path, folder)
         fault = reading.read()
         findings = [] if fault is None else [fault]
-        findings += streamed_findings(folder, public_key, reading.found)
+        findings += streamed_findings(folder, public_key or pinned_key(folder), reading.found)
         findings += made_again(folder)
         try:
             root = str(read_hashed(folder / SEAL_FILE).get("root", ""))

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import json
 import shlex
 import shutil
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from minibot.kernel.errors import Refusal
-from minibot.kernel.files import hashed_bytes
+from minibot.kernel.files import hashed_bytes, io_stop
+from minibot.report import bundle as bundle_module
 from minibot.report.bundle import BETWEEN_BYTES_MAX, check_bundle, write_bundle
+from minibot.runtime.manifest import MANIFEST_FILE
 from tests.runs import ShortRun, verb
 
 FILLS_FILE = "queues/fills/inbox.jsonl"
@@ -132,6 +135,25 @@ def test_changed_missing_and_added_files_are_named(bundle: Path, tmp_path: Path)
     }
 
 
+def test_bundle_wants_the_signature_that_its_manifest_pins(bundle: Path, tmp_path: Path) -> None:
+    """A bundle is checked with the key that `verify` of its run's folder would take."""
+    key = "ab" * 32
+
+    def change(members: Members) -> None:
+        place = named(members, MANIFEST_FILE)
+        member, data = members[place]
+        manifest = json.loads(data)
+        manifest["config"]["secrets"]["seal_public_key"] = key
+        members[place] = member, hashed_bytes(manifest, generation=1)
+
+    other = changed(bundle, tmp_path / "other.tar.gz", change)
+
+    wanted = [finding.expected for finding in check_bundle(other).findings]
+    assert f"a signature by {key}" in wanted
+    named_key = [finding.expected for finding in check_bundle(other, "cd" * 32).findings]
+    assert f"a signature by {'cd' * 32}" in named_key
+
+
 @pytest.mark.parametrize(
     ("name", "data", "said"),
     [
@@ -225,6 +247,24 @@ def test_unsealed_run_and_standing_file_are_refused(short_run: ShortRun, tmp_pat
     assert standing.read_bytes() == b"mine"
     with pytest.raises(Refusal, match="was not written"):
         write_bundle(short_run.run_dir, tmp_path / "no" / "folder" / "b.tar.gz")
+
+
+def test_file_that_cannot_be_read_is_named_and_asks_for_no_space(
+    short_run: ShortRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bad sector in a run is no full disk: the refusal names the file."""
+
+    def fail(path: Path) -> Iterator[bytes]:
+        raise io_stop(OSError(errno.EIO, "Input/output error"), "read", path)
+        yield b""
+
+    monkeypatch.setattr(bundle_module, "chunks_of", fail)
+
+    with pytest.raises(Refusal, match="cannot be read") as refused:
+        write_bundle(short_run.run_dir, tmp_path / "b")
+
+    assert "Free space" not in str(refused.value)
+    assert not (tmp_path / "b").exists()
 
 
 @pytest.mark.parametrize("harm", [lambda file: file.write_bytes(b"x"), lambda file: file.unlink()])
