@@ -114,6 +114,17 @@ def test_ready_takes_gates_a_passed_night_thirty_days_and_no_limit_passed(past: 
     assert past.missing() == []
     night = next(need for need in past.needs() if need.name == NIGHT)
     assert "20260101_200000" in night.found
+    assert {need.to_json()["remedy"] for need in past.needs()} == {None}
+
+
+@pytest.mark.row("N-120", "B-74")
+def test_copy_of_a_night_is_no_night(past: Past) -> None:
+    """A folder with another name than its run's id proves nothing, as in the thirty days."""
+    past.night(0)
+    original = past.var.runs / "20260101_200000"
+    original.rename(past.var.runs / "20260202_200000")
+
+    assert past.missing() == [NIGHT, DAYS]
 
 
 @pytest.mark.row("B-76")
