@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from minibot.events.reasons import END_GROUP, REASONS
-from minibot.report.acceptance import DRILL, FAIL, PASS
+from minibot.report.acceptance import DRILL, FAIL, OPEN, PASS
 from minibot.report.figures import clock, counted, listed, plain_text
 from minibot.report.night import Night
 from minibot.report.records import read_record
@@ -78,10 +78,13 @@ def _judged(night: Night, ended: str) -> NightVerdict:
     acceptance = read_record(night.recorded.run_dir).acceptance
     if acceptance is None:
         return NightVerdict(PASS, ended, f"Judged as a night by: minibot accept {night.run_id}", "")
-    short = [item for item in acceptance["criteria"] if item["verdict"] == FAIL]
+    failed = [item for item in acceptance["criteria"] if item["verdict"] == FAIL]
+    # A real night has to be judged in full: one that is open in a criterion fails for that.
+    short = failed or [item for item in acceptance["criteria"] if item["verdict"] == OPEN]
     text = listed(f"{item['name']}: {plain_text(item['found'], 80)}" for item in short)
     if acceptance["verdict"] == FAIL:
-        named = f"{counted(len(short), 'criterion', 'criteria')} of accept not met: {text}"
+        number = counted(len(short), "criterion", "criteria")
+        named = f"{number} of accept not {'met' if failed else 'judged'}: {text}"
         return NightVerdict(FAIL, named, f"Each in full: minibot accept {night.run_id}")
     tone = "good" if acceptance["verdict"] in (PASS, DRILL) else ""
     return NightVerdict(PASS, ended, f"accept: {acceptance['verdict']}", tone)

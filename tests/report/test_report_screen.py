@@ -23,7 +23,7 @@ from minibot.events.model import Fill, Gap, Incident, RunOpening, StopJournal
 from minibot.events.reasons import REASONS, STOP_GROUP
 from minibot.kernel.errors import Refusal
 from minibot.kernel.queue import make_queue
-from minibot.report.acceptance import FAIL, PASS, Acceptance, Criterion, keep
+from minibot.report.acceptance import FAIL, OPEN, PASS, Acceptance, Criterion, keep
 from minibot.report.closed_trades import ClosedTrade
 from minibot.report.morning_screen import SCREEN_LINES, SCREEN_WIDTH, morning_screen
 from minibot.report.night import Night
@@ -183,6 +183,20 @@ def test_screen_repeats_the_verdict_that_accept_gave_this_record(
     assert ("latency p95: 900 ms" in lines[0].text) == (verdict == FAIL)
     keep(Acceptance(night.run_id, "0" * 64, FAIL, False, 0, (criterion,)), folder)
     assert morning_screen(night)[0].text.startswith("PASS: ended by")
+
+
+def test_screen_names_the_criteria_that_were_not_judged_where_none_failed(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
+    """A real night has to be judged in full: FAIL names the criterion that nothing judged."""
+    folder = copy_of(short_run, tmp_path)
+    root = Night.open(folder).root
+    short = Criterion("U-06", "memory of ai_role", "at most 5 MB", "needs an hour", OPEN)
+    keep(Acceptance(short_run.run_id, root, FAIL, False, 0, (short,)), folder)
+
+    first = morning_screen(Night.open(folder))[0].text
+
+    assert first == "FAIL: 1 criterion of accept not judged: memory of ai_role: needs an hour"
 
 
 def test_screen_of_an_interrupted_night_fails_and_of_an_open_one_waits(night: Night) -> None:
