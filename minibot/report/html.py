@@ -123,8 +123,13 @@ def _incident_words(night: Night) -> str:
 
 def _head(night: Night) -> str:
     manifest, end = night.manifest, night.end
-    kind = "simulated, not a real night" if manifest.simulated else "real market data"
-    badges = [("paper", ""), (kind, "")]
+    badges = [("paper", "")]
+    if manifest.simulated:
+        badges.append(("simulated, not a real night", ""))
+    elif night.made_up:
+        badges.append((f"made-up market data: {plain_text(night.made_up, 200)}", "bad"))
+    else:
+        badges.append(("real market data", ""))
     if night.drill:
         badges.append((f"drill: {night.drill}", "bad"))
     if night.is_interrupted:

@@ -101,7 +101,8 @@ def _run_words(night: Night) -> str:
     named = listed(night.symbols[:SYMBOLS_NAMED])
     if more := len(night.symbols) - SYMBOLS_NAMED:
         named += f" and {more} more" if more > 0 else ""
-    kind = "simulated" if manifest.simulated else "live data"
+    kind = "made-up data" if night.made_up else "live data"
+    kind = "simulated" if manifest.simulated else kind
     drill = f", drill {night.drill}" if night.drill else ""
     span = f"{date_clock(manifest.clock_origin_ms)} to {clock(last)} UTC" if last else "no market"
     return (

@@ -25,11 +25,12 @@ from minibot.kernel.errors import Refusal
 from minibot.kernel.queue import make_queue
 from minibot.report.acceptance import FAIL, OPEN, PASS, Acceptance, Criterion, keep
 from minibot.report.closed_trades import ClosedTrade
+from minibot.report.html import page
 from minibot.report.morning_screen import SCREEN_LINES, SCREEN_WIDTH, morning_screen
 from minibot.report.night import Night
 from minibot.report.summary import summary_rows
 from tests.replay.damaged import add, copy_of, unmerge
-from tests.report.nights import opened, sealed, with_incident, with_stop
+from tests.report.nights import HOSTS, opened, sealed, with_incident, with_stop
 from tests.runs import PROJECT, ShortRun, clean_environ, raw_events, verb
 from tests.waiting import DEADLINE_S
 
@@ -376,6 +377,28 @@ def test_screen_counts_incidents_by_kind_and_shows_no_control_characters(night: 
     assert value(night, "incidents") == "connection_lost 100"
     with_incident(night, "AI_OFF", "worker\x1b[2J hung")
     assert "\x1b" not in text_of(night)
+
+
+def test_screen_and_page_call_no_data_real_that_are_made_up(night: Night) -> None:
+    """Data of a stand-in or of an exchange on this machine are named as such, in real time too."""
+    real = replace(night.manifest, simulated=False, hosts=HOSTS)
+    local = replace(real, hosts=("http://127.0.0.1:8080",))
+    stand_in = replace(real, degraded="the host is away; generator:1 stands in")
+
+    shown = []
+    for manifest in (real, local, stand_in):
+        night = replace(night, recorded=replace(night.recorded, manifest=manifest))
+        shown.append((" ".join(text_of(night).split()), page(night)))
+
+    assert "live data;" in shown[0][0]
+    assert "real market data" in shown[0][1]
+    for (screen, html), why in zip(
+        shown[1:], ("an exchange on this", "the host is away"), strict=True
+    ):
+        assert "live data" not in screen
+        assert "made-up data" in screen
+        assert "real market data" not in html
+        assert f'<span class="badge bad">made-up market data: {why}' in html
 
 
 def test_screen_ends_with_the_proof_and_how_to_repeat_it(short_run: ShortRun, night: Night) -> None:
