@@ -1,9 +1,11 @@
-"""Audit of a finished run's risk limits, which shares no code with `risk` (B-75).
+"""Audit of a finished run's risk limits, which imports nothing of `risk` (B-75).
 
-It reads intents, fills and risk actions, in plain decimals. A limit on past events (notional, loss,
-drawdown) may be exceeded by the event that breaches it: then the run has to have stopped, and
-without a STOP it is a violation. Limits on requests (orders per minute, positions, the size of
-one) may never be exceeded.
+It judges intents, fills and risk actions, in plain decimals. Equity, venue rules and the asset of
+a fee come from `accounting`, which `risk` uses too; prices come from the market's queue.
+
+A limit on past events (notional, loss, drawdown) may be exceeded by the event that breaches it:
+then the run has to have stopped, and without a STOP it is a violation. Limits on requests (orders
+per minute, positions, the size of one) may never be exceeded.
 """
 
 from __future__ import annotations

@@ -173,7 +173,8 @@ class BundleCheck(NamedTuple):
 def check_bundle(path: Path, public_key: str | None = None) -> BundleCheck:
     """Return the differences between a bundle's files and the seal in it.
 
-    The bundle is read once and never unpacked: memory and disk stay small, whatever it claims.
+    The bundle is read once. Its queues are only hashed; the other files stand in a temporary folder
+    meanwhile, `SMALL_BYTES_MAX` together at most. A broken archive is a finding too.
 
     Args:
         path: The bundle.

@@ -15,7 +15,7 @@ WORDS: Final = {
     INSUFFICIENT_CASH: "no cash left",
     NIGHT_NOTIONAL_PACE: "night_notional is ahead of its pace",
 }
-"""Reasons that are no limit; a limit is used up."""
+"""Words for reasons other than a used-up limit; every other code is the name of one."""
 LOCKS_SHOWN: Final = 3
 """Locks that a notice names; the others are counted."""
 ACCOUNT_FALL: Final = "account_drawdown_bps"

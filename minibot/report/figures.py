@@ -1,7 +1,7 @@
 """Figures as text for people: money, times, counts; no decision or calculation uses these texts.
 
-Values stay exact everywhere else; a figure that is shortened is rounded half to even, and a loss
-never reads as zero.
+Values stay exact everywhere else. A shortened amount is rounded half to even, and a loss never
+reads as zero. A duration is cut, not rounded, except in one unit with a decimal.
 """
 
 from __future__ import annotations

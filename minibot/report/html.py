@@ -1,7 +1,8 @@
 """Morning report: one self-contained HTML file in the run's `report/`.
 
-No script, no font, no picture from outside; it can be mailed, archived, opened offline. All its
-content comes from the queues; its root hash names the exact run.
+No script, no font, no picture from outside; it can be mailed, archived, opened offline. Its figures
+come from the queues; manifest and seal add facts of the run, such as times, hashes and disk sync.
+The verdict repeats that of `accept`, if it has judged this seal. The root names the exact run.
 """
 
 from __future__ import annotations

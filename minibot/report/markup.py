@@ -1,7 +1,7 @@
 """Pieces of a page, which is one self-contained HTML file.
 
-No script, no font, no picture from outside; every text is escaped here. The reports of nights and
-of backtests are made from the same pieces.
+No script, no font, no picture from outside. Texts are escaped here; a body or a part is HTML
+already, escaped by its maker. Reports of nights and backtests are made from the same pieces.
 """
 
 from __future__ import annotations

@@ -44,7 +44,10 @@ class MinuteReturns:
         return _returns(one, minutes), _returns(other, minutes)
 
     def correlation(self, first: str, second: str) -> Decimal | None:
-        """Return Pearson's correlation, in ten-thousandths; None for too few minutes or no move."""
+        """Return Pearson's correlation, from -1 to 1 with four decimals.
+
+        None for too few minutes, or where one of both did not move.
+        """
         one, other = self.pairs(first, second)
         found = correlation_of(one, other) if len(one) >= PAIRS_MIN else None
         return None if found is None else Decimal(found) / CORRELATION_UNIT

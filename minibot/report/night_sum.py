@@ -55,7 +55,8 @@ def night_sum(records: Sequence[RunRecord]) -> JsonObject:
     """Return the sum over the accepted real nights among the records, by quote asset.
 
     `without_figures` names nights whose metrics cannot be read; `others` is the number of runs that
-    count for nothing: simulated, drills, stopped, or not accepted.
+    count for nothing: simulated, drills, copies, stopped, or not accepted. `between` is no part of
+    `result`.
     """
     nights = counted_nights(records)
     moved = moved_between(nights)

@@ -1,7 +1,7 @@
-"""Verdict on a night for its reader: PASS, FAIL or STOPPED, and the chain of its causes.
+"""Verdict on a night for its reader: PASS, FAIL, STOPPED or NOT ENDED, and its causes.
 
-Bytes and criteria are judged by `verify` and `accept`; where `accept` has judged this very record,
-its verdict is repeated here.
+Bytes and criteria are judged by `verify` and `accept`. Where `accept` has judged this very record,
+its verdict is repeated here; a planned end that it has not judged is a PASS without a tone.
 """
 
 from __future__ import annotations

@@ -34,7 +34,11 @@ class Outage:
 
 
 class GapLog:
-    """Gaps of a run's market data; one that no book ended lasts as long as the data."""
+    """Gaps of a run's market data, each with its own two times.
+
+    A lost book is a gap twice: when the loss is known, and up to the book that ends it. Where none
+    came, `end` adds the second, up to the end of the data. Other streams' gaps stand as written.
+    """
 
     def __init__(self) -> None:
         self.gaps: list[Gap] = []

@@ -82,7 +82,7 @@ def fates(var: Var, now_ms: int, *, keep: int | None, days: int | None) -> list[
     Args:
         var: The folders of the runs.
         now_ms: The time, Unix ms.
-        keep: How many of the newest runs are kept anyway; None for no such rule.
+        keep: How many of the newest runs are kept anyway; the newest one also with None or 0.
         days: Younger runs are kept anyway; None for no such rule.
     """
     records = read_records(var)

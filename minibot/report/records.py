@@ -1,4 +1,7 @@
-"""Records of the runs in one `var`, from their manifests and seals, without reading a queue."""
+"""Records of the runs in one `var`, from their manifests and seals; no event is read.
+
+Figures of a run that broke off are checked against the number of lines in two of its queues.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Meter of a span of a run: earned, risked and invested between two market times.
 
-It is shown equity after every tick and fill, as the recount sees it, so that the figures of the
-whole run are those of its summary.
+The meter looks at equity after every tick and fill, as the recount does. So its figures of the
+whole run are those of the run's summary.
 """
 
 from __future__ import annotations
@@ -77,7 +77,12 @@ class SpanMeter:
         self.symbols: set[str] = set()
 
     def look(self, ts: int, fill: Fill | None = None) -> None:
-        """Take the state of the run at a market time, which never goes back; behind a fill, it."""
+        """Take the state of the run at a market time.
+
+        Args:
+            ts: Unix ms; it never goes back.
+            fill: The fill that led to this state, if one did.
+        """
         if ts > self._to_ts:
             return
         performance = self._performance

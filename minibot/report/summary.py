@@ -1,7 +1,8 @@
 """Summary of a night in words that a trader understands, and the same as one JSON object.
 
 It has the run's facts, activity, result and risk, its health, and open ends.
-Every figure comes from the queues; `acceptance` judges them and `proof` proves them.
+Its figures come from the queues; wall-clock time, lag, disk sync and order calls come from the
+seal. `acceptance` judges them and `proof` proves them.
 """
 
 from __future__ import annotations

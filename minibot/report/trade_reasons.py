@@ -41,7 +41,10 @@ class TradeReasons:
                 self._entries.update(dict.fromkeys(causes, ""))
 
     def exit_of(self, trip: RoundTrip) -> RiskAction | None:
-        """Return the risk action that left a round trip; None while it is open."""
+        """Return the risk action of a round trip's last sale so far.
+
+        None before any, or if it is unknown. A trip that was sold in part has one while it is open.
+        """
         return self._exit_by(trip.exit_order)
 
     def left_because(self, trip: RoundTrip) -> str:
@@ -50,7 +53,10 @@ class TradeReasons:
         return "" if action is None else left_words(action)
 
     def entered_because(self, trip: RoundTrip) -> str:
-        """Return the reason code of the signal that caused a round trip's first purchase."""
+        """Return the reason code of the signal that caused the first purchase in the run.
+
+        `CARRIED` where the run bought nothing of it, empty where its signal is unknown.
+        """
         return self._entry_by(trip.entry_order) if trip.entry_order else CARRIED
 
     def steps_of(self, trip: RoundTrip) -> tuple[tuple[Step, str], ...]:

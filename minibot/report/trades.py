@@ -73,7 +73,7 @@ class RoundTrip:
 
     @property
     def is_closed(self) -> bool:
-        """True when everything that was bought has been sold."""
+        """True when all of it was sold, but for dust where fees were taken in coins."""
         return self.closed_ts > 0
 
     def to_json(self) -> JsonObject:
