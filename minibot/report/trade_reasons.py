@@ -48,8 +48,8 @@ class TradeReasons:
         return self._exit_by(trip.exit_order)
 
     def left_because(self, trip: RoundTrip) -> str:
-        """Return why a round trip was closed: the exit that was hit, else a reason code."""
-        action = self.exit_of(trip)
+        """Return why a round trip was closed: the exit that was hit; empty while it is open."""
+        action = self.exit_of(trip) if trip.is_closed else None
         return "" if action is None else left_words(action)
 
     def entered_because(self, trip: RoundTrip) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from decimal import Decimal
 from html import escape
 
@@ -95,6 +96,16 @@ def test_price_chart_marks_entries_and_exits_with_their_reasons(night: Night) ->
             assert f"{number}: {entered} " in wide
             assert escape(left) in wide
     assert "Exits: " in chart
+
+
+def test_trip_that_is_open_was_left_for_no_reason(night: Night) -> None:
+    """The sale of a part has its exit, and does not end the trip that the table calls open."""
+    reasons = night.count.reasons
+    closed = next(trip for trip in night.count.trades.trips if trip.is_closed)
+    sold_in_part = replace(closed, closed_ts=0)
+
+    assert reasons.exit_of(sold_in_part) == reasons.exit_of(closed)
+    assert (bool(reasons.left_because(closed)), reasons.left_because(sold_in_part)) == (True, "")
 
 
 def test_market_and_buy_and_hold_stand_beside_the_result(night: Night) -> None:
