@@ -68,3 +68,20 @@ def test_damaged_run_is_listed_and_found_by_its_state(tmp_path: Path) -> None:
     assert [row["run_id"] for row in every.document["runs"]] == [folder.name]
     assert [row["run_id"] for row in damaged.document["runs"]] == [folder.name]
     assert since.document["runs"] == []
+
+
+def test_damaged_run_is_not_left_out_by_its_kind_of_data(tmp_path: Path) -> None:
+    """A run without a readable manifest may have been of any kind: no list lacks it silently."""
+    folder = tmp_path / "var" / "runs" / "20251120_000000"
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text(json.dumps({"v": 1}), encoding="utf-8")
+
+    listed = {
+        kind: [row["run_id"] for row in done.document["runs"]]
+        for kind in ("real", "drill", "simulated")
+        for done in [verb(tmp_path / "var", "runs", "--data", kind, "--json")]
+    }
+    profit = verb(tmp_path / "var", "profit", "--data", "real")
+
+    assert listed == {kind: [folder.name] for kind in ("real", "drill", "simulated")}
+    assert f"{folder.name}: " in profit.out

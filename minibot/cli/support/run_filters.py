@@ -76,8 +76,9 @@ def since_ms(text: str | None, zone: tzinfo = UTC) -> int:
 def filtered(arguments: argparse.Namespace, var: Var, zone: tzinfo = UTC) -> list[RunRecord]:
     """Return the runs of a `var` that the filters name, oldest first.
 
-    A run counts by the wall-clock time of its start; one whose manifest is damaged has none, and is
-    left out only by `--since` and `--profile`. A time of `--since` is one of the zone.
+    A run counts by the wall-clock time of its start; a time of `--since` is one of the zone. A run
+    whose manifest is damaged has neither start nor profile, and `--since` and `--profile` leave it
+    out. Its data may be of any kind, so `--data` never does.
 
     Raises:
         Refusal: `--since` names no moment.
@@ -86,7 +87,7 @@ def filtered(arguments: argparse.Namespace, var: Var, zone: tzinfo = UTC) -> lis
     found = []
     for record in read_records(var):
         manifest = record.manifest
-        if arguments.data not in (None, record.kind):
+        if manifest is not None and arguments.data not in (None, record.kind):
             continue
         if profile is not None and (manifest is None or manifest.profile != profile):
             continue
