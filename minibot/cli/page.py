@@ -13,7 +13,7 @@ from minibot.cli.support.numbers import PORT_MAX, between
 from minibot.cli.support.output import progress_bar, show
 from minibot.cli.support.selection import find_run, var_of
 from minibot.kernel.errors import Refusal
-from minibot.ops.operator import NOT_RUNNING, require_running
+from minibot.ops.operator import require_running
 from minibot.runtime.paths import Var
 from minibot.runtime.running import running_run
 
@@ -57,7 +57,6 @@ def run(arguments: argparse.Namespace) -> int:
             f"{run_id} has no page.",
             'Start a run with one: --set \'page={"port":0,"required":true}\'; see also'
             f" {var.logs / 'ops.err.log'}",
-            NOT_RUNNING if not found else 2,
         )
     _show_address(arguments, run_id, str(found["url"]), Codes(var.page_code).make())
     return 0

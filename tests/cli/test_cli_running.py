@@ -277,6 +277,28 @@ def as_running(run: ShortRun, var: Path) -> None:
     arm(var / "stop", run.run_id, OPERATOR)
 
 
+def test_page_of_a_night_without_one_is_refused_as_of_a_night_that_runs(
+    short_run: ShortRun, var_dir: Path
+) -> None:
+    """The code is not that of an idle `var`, whether or not an earlier run has had a page."""
+    as_running(short_run, var_dir)
+    codes = []
+
+    with filelock.FileLock(str(var_dir / "run.lock")):
+        for address in (None, b'{"run_id":"20200101_000000","url":"http://127.0.0.1:1/"}\n'):
+            if address is not None:
+                path = Var(var_dir).page_address
+                path.parent.mkdir(exist_ok=True)
+                path.write_bytes(address)
+            done = verb(var_dir, "page")
+            codes.append(done.code)
+            assert f"{short_run.run_id} has no page" in done.err
+    idle = verb(var_dir, "page")
+
+    assert codes == [2, 2]
+    assert idle.code == 3
+
+
 def test_exit_position_asks_for_what_is_held(stopped_run: ShortRun, var_dir: Path) -> None:
     """The request file names run, symbol, user and reason."""
     as_running(stopped_run, var_dir)
