@@ -73,7 +73,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the action."""
+    """Run the action; 2 if nothing answers on the port, or a fault has no name."""
     if arguments.action == "fault":
         return _fault(arguments)
     if arguments.words:

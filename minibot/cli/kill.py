@@ -14,7 +14,8 @@ from minibot.runtime.stop import raise_operators_flag
 from minibot.watchdog.requests import KILL
 
 HELP = "stop the running night at once: execution first, flag raised; it exits with 10"
-# A kill does not wait; that a run has ended shows in its switch, which is no longer armed.
+# Seconds that a kill waits for the lock, which another verb may hold for a moment. A run that ends
+# in this time is told by its switch, which is no longer armed.
 PATIENCE_S = 0.1
 EXAMPLE = 'minibot kill --reason "something is wrong"'
 

@@ -30,7 +30,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """List the data; 1 when a file differs from the manifest."""
+    """List the data; 1 if `--verify` finds a file that is changed or gone."""
     root = var_of(arguments).root / "data"
     refuse_closed(root)
     documents: list[dict[str, Any]] = []

@@ -72,7 +72,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Replay a run; 0 identical, 1 with the first differing event."""
+    """Replay a run; 0 identical, 1 with the first difference, or where the end is not proven."""
     run_dir = run_dir_of(arguments)
     try:
         recorded, condition = open_run(run_dir)

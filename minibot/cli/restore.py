@@ -28,7 +28,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Restore a backup; 0, and 1 where the restored run has damage."""
+    """Restore a backup; 0, and 1 where the backup is not whole or the restored run has damage."""
     target = Path.cwd() / arguments.target
     try:
         backup = find_backup(arguments.backup)

@@ -25,7 +25,10 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the private key into a new file and print the public one; 0 done, 2 refused."""
+    """Write the private key into a new file and print the public one; 0.
+
+    It is 2 for a file that exists or has no folder, and 4 for one in the project's tree.
+    """
     path = Path(arguments.to).expanduser().absolute()
     refuse_inside(path, PROJECT)
     if path.exists():

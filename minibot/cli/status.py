@@ -45,7 +45,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Show the status; 0 running, 3 not running, 10 while STOP.flag exists."""
+    """Show the status; 0 running, 3 not running, 10 while STOP.flag exists, 1 by `--max-age`."""
     var = var_of(arguments)
     run_id = running_run(var)
     document: dict[str, Any] = {"var": str(var.root), "running": run_id}

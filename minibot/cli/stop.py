@@ -1,4 +1,4 @@
-"""minibot stop: end the running night in order."""
+"""minibot stop: end the running night in order; `portfolio.at_end` says if positions close."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from minibot.ops.operator import require_running, who
 from minibot.runtime.request_file import leave_request
 from minibot.watchdog.requests import END
 
-HELP = "end the running night in order: no new entries, exit, drain, seal"
+HELP = "end the running night in order: no new entries, exits as portfolio.at_end says, seal"
 EXAMPLE = 'minibot stop --reason "enough for tonight"'
 
 
@@ -21,7 +21,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Leave the request; 3 when no run is running."""
+    """Leave the request, without waiting for the end; 3 when no run is running."""
     var = var_of(arguments)
     run_id = require_running(var)
     leave_request(var.requests, run_id, END, who=who(), why=arguments.reason)

@@ -44,6 +44,9 @@ def remedy(error: RunStop) -> str:
 
 
 def note_altered(run_dir: Path) -> None:
-    """Print a note for each file of a run that is not as its seal has it: figures may lack it."""
+    """Print a note for each file of a run that is not as its seal has it.
+
+    Figures that are counted from it may lack its lines.
+    """
     for name in altered_files(run_dir, sizes=True):
         say(f"note: {name} is not what was sealed; see: minibot verify {called(run_dir)}")

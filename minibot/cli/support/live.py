@@ -1,8 +1,9 @@
 """Live table of a running night: a separate process, which may block or die.
 
 It reads one status per line on standard input. On a terminal it redraws a table; elsewhere it
-prints one short line each second, and every half a minute after the first. Started by the launcher,
-not by people. `--stderr` keeps standard output free for the one JSON document of `--json`.
+prints one short line each second of the first minute, then one every half a minute, and at once
+when fills, notices or the end change. Started by the launcher, not by people. `--stderr` keeps
+standard output free for the one JSON document of `--json`.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def _draw(console: Console, statuses: Iterable[Status]) -> None:
 
 
 class Pace:
-    """Pace of a log: at once when trades, notices or the end change, else by the clock."""
+    """Pace of a log: at once when fills, notices or the end change, else by the clock."""
 
     def __init__(self) -> None:
         self._begun_s: float | None = None

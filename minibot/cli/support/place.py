@@ -49,7 +49,11 @@ class Place(NamedTuple):
     profile: str = ""
 
     def named_in(self, text: str) -> str:
-        """Return a message in which each command names this place, unless it names one."""
+        """Return a message whose commands name this place, as far as each depends on it.
+
+        A verb in `PROFILED` gets the profile, one outside of `PLACELESS` the folder; neither where
+        the command has its own.
+        """
         return _COMMAND.sub(self._placed, text) if any(self) else text
 
     def _placed(self, found: re.Match[str]) -> str:

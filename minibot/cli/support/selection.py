@@ -20,10 +20,10 @@ _TYPED = "typed_config"
 
 
 def var_of(arguments: argparse.Namespace) -> Var:
-    """Return the folders of a verb: `--var`, relative to the working folder, else `var`.
+    """Return the folders of a verb: `--var`, relative to the working folder, else the project's.
 
-    A leading `minibot/` is handled as in every other path (X-16). A typed `..` is wanted; profiles,
-    into which the path goes, refuse it.
+    A leading `minibot/` is dropped before a folder of the project, as in `minibot/var`, and only
+    there (X-16). A typed `..` is wanted; profiles, into which the path goes, refuse it.
 
     Raises:
         Refusal: Only another user may look into it, or it is a file. It would look empty: no run,
