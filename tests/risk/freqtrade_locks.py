@@ -2,7 +2,8 @@
 
 Its `ProtectionManager` judged each trade at its close, as the bot does, with locks in its database.
 After each trade stand the ends of the locks of all symbols in alphabetical order, in seconds since
-`BEGAN`, 0 for none; a lock of all counts for each.
+`BEGAN`, 0 for none; a lock of all counts for each. `python -m tools.lock_oracle --write`
+records them.
 """
 
 from __future__ import annotations
