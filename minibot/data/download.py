@@ -277,12 +277,30 @@ class Download:
         span: tuple[int, int],
         fetched: Fetched,
     ) -> None:
-        """Fetch a span within one file's period page by page, storing it every few pages."""
+        """Fetch a span within one file's period; count what was stored, also before an error."""
+        name, rows = series.rest_file(span[0])
+        before, had = series.files.get(name), len(rows)
+        first_ts = span[0] if before is None else before.first_ts
+        try:
+            self._take_pages(rest, series, wanted, span, Piece(name, rows, first_ts, 0), fetched)
+        finally:
+            stored = series.files.get(name)
+            if stored is not None and stored is not before:
+                self._count(fetched, stored, had)
+
+    def _take_pages(
+        self,
+        rest: Rest,
+        series: Series,
+        wanted: Wanted,
+        span: tuple[int, int],
+        piece: Piece,
+        fetched: Fetched,
+    ) -> None:
+        """Append a span to a piece page by page, storing it every few pages."""
         at, end_ts = span
         is_settled = end_ts <= self._clock.now_ms() - DAY_MS
-        name, rows = series.rest_file(at)
-        first_ts = series.files[name].first_ts if name in series.files else at
-        had = len(rows)
+        name, rows, first_ts, _ = piece
         for page in range(1, 1 + (end_ts - at)):
             body = self._page(rest, wanted, at, end_ts)
             fetched.requests += 1
@@ -297,8 +315,7 @@ class Download:
                 series, Piece(name, rows, first_ts, at), fetched
             ):
                 return
-        if self._store_rows(series, Piece(name, rows, first_ts, at), fetched):
-            self._count(fetched, series.files[name], had)
+        self._store_rows(series, Piece(name, rows, first_ts, at), fetched)
 
     def _page(self, rest: Rest, wanted: Wanted, from_ts: int, to_ts: int) -> list[list[Any]]:
         weight, limit = self._limits.candles.weight, self._limits.candles_max

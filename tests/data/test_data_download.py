@@ -759,6 +759,8 @@ def test_rest_interrupted_keeps_the_pages_it_has(venue: Venue, desk: Desk) -> No
 
     assert len(broken.troubles) == 1
     assert had == 2000
+    assert (broken.rows, broken.files) == (had, again.files)
+    assert any(": 2000 rows, " in line for line in desk.told)
     assert again.rows == 2976 - had
     assert int(venue.asked[3]["startTime"]) == wanted.from_ts + had * 900_000
     assert len(opens(desk.series("15m").folder)) == 2976
