@@ -315,7 +315,8 @@ class Download:
                 series, Piece(name, rows, first_ts, at), fetched
             ):
                 return
-        self._store_rows(series, Piece(name, rows, first_ts, at), fetched)
+        if at > span[0]:
+            self._store_rows(series, Piece(name, rows, first_ts, at), fetched)
 
     def _page(self, rest: Rest, wanted: Wanted, from_ts: int, to_ts: int) -> list[list[Any]]:
         weight, limit = self._limits.candles.weight, self._limits.candles_max

@@ -766,6 +766,22 @@ def test_rest_interrupted_keeps_the_pages_it_has(venue: Venue, desk: Desk) -> No
     assert len(opens(desk.series("15m").folder)) == 2976
 
 
+def test_rest_without_a_new_row_stores_and_tells_nothing(venue: Venue, desk: Desk) -> None:
+    """A recent span without a row stays missing: no file is stored, extended or reported."""
+    venue.keep = lambda cells: False
+    wanted = hours("2025-02-10", "2025-02-11")
+
+    empty = desk.fetch(wanted, rest=venue.url)
+    had = dict(desk.series().files)
+    venue.keep = lambda cells: bool(venue.row(cells)[0] < NOW - HOUR_MS)
+    desk.fetch(wanted, rest=venue.url)
+    again = desk.fetch(wanted, rest=venue.url)
+
+    assert (empty.files, empty.missing, had) == ([], [(wanted.from_ts, wanted.to_ts)], {})
+    assert (again.files, again.missing) == ([], [(NOW - HOUR_MS, wanted.to_ts)])
+    assert opens(desk.series().folder)[-1] == NOW - 2 * HOUR_MS
+
+
 def test_rest_429_is_waited_out_and_a_ban_refused(venue: Venue, desk: Desk) -> None:
     """A 429 is waited out once by Retry-After; a ban ends the download with its time."""
     limited = answer(b'{"code":-1003,"msg":"x"}', "429 Too Many Requests", {"Retry-After": "11"})
