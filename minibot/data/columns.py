@@ -4,8 +4,9 @@ A file is a magic, the length of a header, the header (canonical JSON), the colu
 of everything before it. A column is a sequence of little-endian 64-bit signed integers, or of bytes
 for flags; it begins at a multiple of 64. The header names symbol, kind, rows, span, increments and
 sources, and for each column its place, type and decimal places: an amount is its integer times
-10**-places. Prices and quantities have eight places, as in the cores, unless a number would not fit
-64 bits; nothing is ever rounded. Written once, atomically, and never changed.
+10**-places. Prices and quantities have eight places, as in the cores. A column of klines has fewer
+if a number would not fit 64 bits otherwise; a trade or tick with such a number is refused. Nothing
+is ever rounded. A file is written once, atomically, and never changed.
 """
 
 from __future__ import annotations

@@ -80,7 +80,8 @@ def convert(
     """Write the klines and trades of data files as columns; return the files written.
 
     Args:
-        paths: Files of klines or of trades, in any order.
+        paths: Files of klines or of trades, in any order; no folders (`store.data_files` lists
+            the files of one).
         out: Folder of the new files.
         treatment: Treatment of each kind of trouble; refuses by default.
         symbol: Symbol of the files, where names do not tell it.
@@ -88,7 +89,8 @@ def convert(
 
     Raises:
         Refusal: A file cannot be used, or has trouble that the treatment refuses. Nothing of its
-            series is written then.
+            series is written then; a series written before it stays.
+        RunStop: A path is a folder, or the disk refused a write.
     """
     treatment = treatment or Treatment()
     klines: dict[tuple[str, str], list[KlineSet]] = {}

@@ -58,9 +58,11 @@ class Wanted:
 
 @dataclass(slots=True)
 class Fetched:
-    """Result of one download: files and rows received, and the spans still missing.
+    """Result of one download: files and rows stored, and the spans still missing.
 
-    Before `settled_ts` the files of every period are long published: no new ones will come.
+    `bytes` is the size of the archive files. `requests` counts checksums and files that were
+    requested, and pages that were answered; not repeated attempts, nor the venue's time. Before
+    `settled_ts` the files of every period are long published: no new ones will come.
     """
 
     wanted: Wanted
@@ -111,7 +113,8 @@ class Download:
         rest: The venue's REST; None leaves it out.
         budget: The request weight that REST may use.
         patience: Limits of retries and waits for a host.
-        print_line: Takes one message for the operator for each file.
+        print_line: Takes a message for the operator for each file that is stored, refused, changed
+            or not in the archive, and before a wait for request weight.
         pages_a_write: REST rows are stored after this many pages of a thousand.
     """
 

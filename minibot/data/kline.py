@@ -33,8 +33,8 @@ class Kline(NamedTuple):
 def kline_of(cells: Cells | BadRow) -> tuple[Kline, str] | BadRow:
     """Return the kline of twelve cells with the unit of its times, or the error of a bad row.
 
-    Without a close time, a bar closes a millisecond before the next one opens; other missing cells
-    count as zero.
+    A missing close time is 0 here: `mending.treat`, which knows the interval, sets it to a
+    millisecond before the next bar opens. Other missing cells count as zero.
     """
     if isinstance(cells, BadRow):
         return cells

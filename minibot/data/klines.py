@@ -58,13 +58,14 @@ def open_klines(
 ) -> KlineSet:
     """Return the klines of a file, or of all files of a folder.
 
-    A column file was judged when it was converted; trouble settled then is in its report.
+    A column file was judged when it was converted. A note in its report names the treatment of
+    then; the trouble itself, and its counts, are not in the file.
 
     Args:
         path: JSON rows, CSV, archive zip, feather, columns, or a folder of one series.
         treatment: Treatment of each kind of trouble; refuses by default.
         symbol: Symbol of the file; by default the beginning of its name.
-        interval: Interval; by default the shortest step between rows, else the name's.
+        interval: Interval, not compared with the rows; by default that of `interval_of`.
 
     Raises:
         Refusal: Missing, damaged, empty, no klines, or trouble that the treatment refuses.
@@ -92,7 +93,8 @@ def inspect_klines(
     """Return the klines of a file with its report, which has not been judged yet.
 
     Raises:
-        Refusal: Missing, other columns altogether, or symbol or interval cannot be determined.
+        Refusal: Missing, without a row, other columns altogether, symbol or interval cannot be
+            determined, or a hole is too long to be filled.
     """
     report = DataReport(path, KLINES, symbol or symbol_of(path))
     rows = list(_read(path, report))
@@ -106,10 +108,11 @@ def inspect_klines(
 def audit_klines(path: Path, treatment: Treatment, *, symbol: str, interval: str) -> DataReport:
     """Return the report of `inspect_klines`, for a known interval, in the memory of a few rows.
 
-    Rows that are not in order are counted, and nothing else is counted by their order.
+    The rows are not sorted. If some are out of order, which `order` counts, holes and duplicates
+    are those between neighbours in the file, not those of the sorted rows.
 
     Raises:
-        Refusal: Missing, empty, or other columns altogether.
+        Refusal: Missing, empty, other columns altogether, or a hole is too long to be filled.
     """
     report = DataReport(path, KLINES, symbol or symbol_of(path), interval)
     audit(_read(path, report), report, treatment)
@@ -136,6 +139,8 @@ def first_interval(path: Path) -> str:
 
 def interval_of(path: Path, opens: list[int]) -> str:
     """Return the interval: the name's if the rows allow it, else the usual step between rows.
+
+    The usual step is the most common one. The rows allow a name's interval that divides it.
 
     Raises:
         Refusal: Their step is not an interval.
@@ -179,7 +184,7 @@ def _read(path: Path, report: DataReport) -> Iterator[Numbered]:
                 report.add(UNITS, number, kline.open_ts, what)
             yield number, kline
     except Refusal as refusal:
-        # A file without any good row is refused as such; a file that breaks off is damaged.
+        # Without any row, good or bad, the file is refused; one that breaks off later is damaged.
         if not number:
             raise
         report.add(DAMAGED, number, 0, f"last whole row; {refusal.message}")
@@ -189,7 +194,9 @@ def merged(sets: list[KlineSet], treatment: Treatment) -> KlineSet:
     """Return several sets of one symbol and interval as one, judged again where they meet.
 
     Raises:
-        Refusal: They have several symbols or intervals, or there is a gap or overlap between them.
+        Refusal: They have several symbols or intervals, or there is a gap or overlap between them
+            that the treatment does not settle. An overlap of two rows or more is also trouble of
+            `order`.
     """
     first = sets[0]
     if any((each.symbol, each.interval) != (first.symbol, first.interval) for each in sets):

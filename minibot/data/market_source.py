@@ -1,8 +1,9 @@
-"""Stored data as a source of backtests: `klines:` and `columns:`, and ticks as events.
+"""Ticks and trades of column files, as the sources of backtests read them.
 
-A source of a backtest yields the events that a market role would write. Klines come as `KlineSet`;
-columns of ticks give back the same `market_tick` payloads that they were made of, except
-`recv_mono_ns`: it belongs to the machine that recorded them and is replaced by the tick's own time.
+The sources themselves are in `minibot.backtest.sources`. Columns of ticks give back the same
+`market_tick` payloads that they were made of, except `recv_mono_ns`: it belongs to the machine that
+recorded them and is replaced by the tick's own time. A trade without an id or a taker's side, which
+no market role writes, comes back with id 0 and as a buy.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def column_files(path: Path) -> list[Columns]:
 
 
 def ticks_of(columns: Columns) -> Iterator[MarketTick]:
-    """Yield the market ticks of all rows; the column has `ts`.
+    """Yield the market ticks of all rows; the run clock's times are in the column `ts`.
 
     Raises:
         Refusal: The file holds no market ticks: mere trades have no touch.

@@ -49,7 +49,8 @@ def treat(rows: Iterable[Numbered], report: DataReport, treatment: Treatment) ->
 def audit(rows: Iterable[Numbered], report: DataReport, treatment: Treatment) -> None:
     """Complete the report of rows that nobody keeps, in the memory of a few.
 
-    Where some are older than the one before, which is counted, other trouble is as they stand.
+    The rows are not sorted. If some are older than the one before, `order` counts them; holes and
+    duplicates are then those between neighbours, not those of the sorted rows.
 
     Raises:
         Refusal: A hole is too long to be filled.

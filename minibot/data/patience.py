@@ -70,7 +70,8 @@ class Patience:
         """Return the answer of a request.
 
         Raises:
-            Refusal: A ban, or a request for too long a silence: this host gets no more requests.
+            Refusal: A ban, or a request for too long a silence: the caller must send this host no
+                more requests.
             RestError: An error that does not pass, or did not pass within the attempts.
         """
         begun_ms = self.clock.now_ms()

@@ -3,8 +3,8 @@
 Most files of klines are clean: rows of plain decimals, one after the other without a hole, as CSV
 or as the JSON of the REST endpoint. Such a file needs no look at each row. `plain_klines` reads
 what it is sure of, and leaves every other file to `klines.open_klines`, which looks at each row and
-says what is wrong with it: a test holds both against each other. Bytes are cut and weighed as
-arrays; nothing is ever a float.
+says what is wrong with it: a test holds both against each other. Bytes are cut into cells and
+checked as arrays; nothing is ever a float.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from minibot.simulator.sources.kline_rows import COLUMNS, NEEDED, places_of, spl
 
 Array = Any  # A one-dimensional array of numpy.
 
-# Rows of text that are weighed at once: small enough for a processor's cache.
+# Bytes of rows that are checked at once: small enough for a processor's cache.
 BLOCK_BYTES: Final = 1 << 20
 # All digits of a cell without its point, so that no sum needs more than 63 bits.
 DIGITS_MAX: Final = 18

@@ -4,7 +4,8 @@
     SHA256SUMS                      sums of every closed part, in the format of `sha256sum -c`
     tape-...-0002.gz.part           the open part; after a crash it is saved at the next start
 
-An open part is flushed to the disk every second, so a crash costs at most one second.
+The recorder (`market.recorder`) calls `Part.flush` every second, so a crash costs at most one
+second. Nothing here flushes by itself.
 """
 
 from __future__ import annotations

@@ -282,8 +282,12 @@ def all_series(root: Path) -> Iterator[Series]:
 def data_files(path: Path) -> list[Path]:
     """Return a file, or the data files of a folder: those its manifest names, else by suffix.
 
+    A manifest's files without a row are left out. A file that does not exist is returned too:
+    opening it is refused.
+
     Raises:
-        Refusal: A file is none, such as a FIFO, or there is no data file in the folder.
+        Refusal: A path is no regular file, such as a FIFO, there is no data file in the folder, or
+            its manifest is damaged.
     """
     if not path.is_dir():
         found = [path]

@@ -15,7 +15,7 @@ def parts_of(paths: Sequence[Path]) -> list[Path]:
     """Return the tape files of paths, folders expanded, in the order of their first times.
 
     Raises:
-        Refusal: A path does not exist, a folder holds no tape, or a file is none.
+        Refusal: A path does not exist, a folder holds no closed part, or a file is no tape.
     """
     found: list[Path] = []
     for path in paths:
@@ -42,7 +42,11 @@ def chained(paths: Sequence[Path]) -> Iterator[Line]:
 
 
 def changed(paths: Sequence[Path]) -> list[tuple[Path, str]]:
-    """Return the listed files among `paths` whose bytes differ from the list, and why."""
+    """Return the files that differ from the list of sums of their folder, and why.
+
+    A file of `paths` differs by its bytes. A listed file that is not in the folder any more is
+    returned even if it is not among `paths`. A file that is not listed is not compared.
+    """
     wrong = []
     for folder in dict.fromkeys(path.parent for path in paths):
         sums = folder / SUMS

@@ -38,9 +38,9 @@ MEANINGS: Final = {
 class Treatment:
     """Treatment of each kind of trouble; the default for all is `refuse`.
 
-    `keep` leaves the rows in; `drop` leaves them out; `flat` puts a bar without volume at the
-    former close into each hole; `sort` puts rows into order; `first` and `last` choose among
-    several rows of one time.
+    `keep` leaves rows, or a hole, as they are; `drop` leaves rows out, which makes a hole; `flat`
+    puts a bar without volume at the former close into each hole; `sort` puts rows into order;
+    `first` and `last` choose among several rows of one time (trades: of one id).
     """
 
     gaps: str = REFUSE
@@ -90,7 +90,12 @@ KEEP_ALL: Final = Treatment(
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Place of trouble: row number from 1, market time in ms (0 if unknown), description."""
+    """Place of trouble: row number from 1, market time in ms (0 if unknown), description.
+
+    The row is the line of the file, a header included. Of trades, that holds for `rows`, `units`
+    and `damaged`; for other trouble the trades that were read are counted, in order of time. Where
+    several files meet, their rows are counted as one file's.
+    """
 
     row: int
     ts: int
