@@ -13,7 +13,7 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +22,7 @@ from typing import Final
 from minibot.exchanges.tapes.lines import BRACKETS, Line, written
 from minibot.exchanges.tapes.tape import split_line
 from minibot.exchanges.tapes.unpacking import bounded_lines
-from minibot.kernel.errors import Refusal
+from minibot.kernel.errors import Refusal, RunStop
 from minibot.kernel.files import (
     FILES,
     Access,
@@ -45,7 +45,11 @@ GZIP_WINDOW: Final = zlib.MAX_WBITS | 16
 
 
 class Part:
-    """One part being written."""
+    """One part being written.
+
+    After a write or sync that the disk refused, every later one raises the same: the stream lacks
+    bytes in its middle, and no line behind them could be unpacked.
+    """
 
     def __init__(self, path: Path, files: Files = FILES) -> None:
         """Create the file.
@@ -59,6 +63,7 @@ class Part:
         self.last_ns = 0
         self.size = 0
         self._files = files
+        self._refusal: RunStop | None = None
         self._packer = zlib.compressobj(LEVEL, zlib.DEFLATED, GZIP_WINDOW)
         try:
             self._fd = files.open(path, Access.CREATE)
@@ -75,19 +80,34 @@ class Part:
 
     def _write(self, data: bytes) -> None:
         if data:
-            write_all(self._files, self._fd, data, self.size, self.path)
+            self._do(lambda: write_all(self._files, self._fd, data, self.size, self.path))
             self.size += len(data)
+
+    def _do(self, call: Callable[[], None]) -> None:
+        if self._refusal is not None:
+            raise self._refusal
+        try:
+            call()
+        except RunStop as error:
+            self._refusal = error
+            raise
 
     def flush(self) -> None:
         """Flush all lines so far to the disk, so that a reader of the file can unpack them."""
         self._write(self._packer.flush(zlib.Z_SYNC_FLUSH))
-        sync(lambda: self._files.datasync(self._fd), self.path)
+        self._do(lambda: sync(lambda: self._files.datasync(self._fd), self.path))
 
     def close(self) -> None:
-        """End the gzip stream and the file."""
-        self._write(self._packer.flush(zlib.Z_FINISH))
-        sync(lambda: self._files.sync(self._fd), self.path)
-        self._files.close(self._fd)
+        """End the gzip stream and the file.
+
+        Raises:
+            RunStop: The disk refuses the end, or has refused something before.
+        """
+        try:
+            self._write(self._packer.flush(zlib.Z_FINISH))
+            self._do(lambda: sync(lambda: self._files.sync(self._fd), self.path))
+        finally:
+            self._files.close(self._fd)
 
 
 class Recording:
@@ -111,7 +131,11 @@ class Recording:
         return self.part
 
     def close(self) -> Path | None:
-        """Close the open part and list it; a part without lines is removed."""
+        """Close the open part and list it; a part without lines is removed.
+
+        Raises:
+            RunStop: The disk refuses the part; it stays as after a crash, and `saved` mends it.
+        """
         part, self.part = self.part, None
         if part is None:
             return None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import subprocess
 import tracemalloc
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,8 @@ from hypothesis import strategies as st
 from minibot.data.recording import OPEN, SUMS, Recording
 from minibot.data.tapes import changed, parts_of
 from minibot.exchanges.tapes.lines import tape_lines
-from minibot.kernel.errors import Refusal
+from minibot.kernel.errors import Refusal, RunStop
+from minibot.kernel.files import Files
 from tests.exchanges.tapes.tape_lines import demo
 
 NOW_NS = 1_763_649_000 * 10**9
@@ -51,6 +54,55 @@ def test_closed_part_is_a_tape_with_its_sum(tmp_path: Path) -> None:
     first.write_bytes(first.read_bytes() + b"\0")
     second.unlink()
     assert [path.name for path, _ in changed([first])] == [first.name, second.name]
+
+
+class FullOnce(Files):
+    """A disk that is full for one write or one sync, and has room again afterwards."""
+
+    def __init__(self, call: str) -> None:
+        super().__init__()
+        self.call = call
+        self.is_due = False
+
+    def _fail(self, call: str) -> None:
+        if self.is_due and call == self.call:
+            self.is_due = False
+            raise OSError(errno.ENOSPC, "no space left")
+
+    def pwrite(self, fd: int, data: bytes | memoryview, offset: int) -> int:
+        self._fail("pwrite")
+        return super().pwrite(fd, data, offset)
+
+    def datasync(self, fd: int) -> None:
+        self._fail("datasync")
+        super().datasync(fd)
+
+
+@pytest.mark.parametrize("call", ["pwrite", "datasync"])
+def test_part_that_the_disk_refused_is_not_listed_as_whole(tmp_path: Path, call: str) -> None:
+    """Bytes of a refused write are lost: the part stays open, and is saved up to there."""
+    files = FullOnce(call)
+    recording = Recording(tmp_path, files)
+    part = recording.open(NOW_NS)
+    lines = list(demo(300))
+    for line in lines[:100]:
+        part.add(line.at_ns, line.message)
+    part.flush()
+    part.add(lines[100].at_ns, lines[100].message)
+    files.is_due = True
+    with pytest.raises(RunStop):
+        part.flush()
+    for line in lines[101:]:
+        with suppress(RunStop):
+            part.add(line.at_ns, line.message)
+
+    with pytest.raises(RunStop):
+        recording.close()
+
+    assert list(tmp_path.glob("tape-*.gz")) == []
+    ((target, count, _),) = Recording(tmp_path).saved()
+    assert count >= 100
+    assert [line.message for line in tape_lines(target)] == [line.message for line in lines[:count]]
 
 
 def test_part_without_a_line_is_not_kept(tmp_path: Path) -> None:
