@@ -2,8 +2,9 @@
 
 The venue reports its own average price only on request, at a weight of two for each symbol. Bars
 hold the same trades: all of them were seen, or klines have filled the hole. The average is computed
-exactly, from the longest bars that make whole minutes, and reported once a minute. Pure; times are
-exchange time in milliseconds.
+exactly, and reported once a minute. It uses the longest bars of at most a minute that divide the
+time of the average; where none are built, the shortest longer ones, and then reports once for each
+of those. Pure; times are exchange time in milliseconds.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 Readers get each bar at most once and in order of time. While a hole waits for its klines, later
 bars wait for it; one that may lack trades after all becomes a part of it. A hole that grows
-meanwhile is filled part by part. A part whose klines do not come in time is given up and counted.
+meanwhile is filled part by part. A part whose klines do not come in time is given up: those that
+came are written, the missing ones counted.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from minibot.market.history import SETTLE_MS, candles_of, history_bar
 
 RETRY_MS: Final = 1000
 TRIES_MAX: Final = 5
-# The longest hole that is filled: no survivable outage leaves a longer one.
+# Of a longer hole only the newest bars are filled, and none of one between history and the first
+# trade. No survivable outage leaves a longer one.
 BARS_MAX: Final = 1000
 
 

@@ -4,8 +4,8 @@
     open        several failed in a row: none is sent until the drawn wait is over
     half_open   one is sent, and its outcome decides
 
-Measurements are sent in every state, rarely and one at a time; the first success closes the
-breaker.
+Measurements are sent in every state: a ping or the time every interval, and up to five books of a
+silent line. The first success closes the breaker.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
 Streams to follow are given as groups (the three of a symbol, or one of the whole market). Groups
 can come and go at run time: a new group is added to the connection with the most room by a control
-message; a new connection is opened only when none has room. Connections are renewed one at a time,
-and all attempts together stay below the venue's limit for an address.
+message; a new connection is opened only when none has room. Old connections are renewed one at a
+time; those whose end the venue announces get their successors at once. All attempts together stay
+within `ConnectionLimits.attempts_max`.
 """
 
 from __future__ import annotations

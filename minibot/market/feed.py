@@ -36,7 +36,8 @@ from minibot.market.rules import RulesBook, without_order_counts
 from minibot.market.shard_health import ShardHealth
 from minibot.market.symbol import STREAMS, TRADE_AHEAD_MS_MAX, FeedConfig, SymbolFeed
 
-# Kinds of frames.
+# Kinds of frames: market data that were used; no market data, or of a symbol that was given up; the
+# venue's word that it will close the connection; refused, also for its price; not even JSON.
 DATA: Final = "data"
 OTHER: Final = "other"
 SHUTDOWN: Final = "shutdown"
@@ -287,7 +288,10 @@ class Feed:
     # --- symbols that come and go -------------------------------------------------------------
 
     def resume_left(self, left: Mapping[str, int], left_by: int | None) -> None:
-        """Take when a former process of the run gave symbols up, and any other at the latest."""
+        """Take when a former process of the run gave symbols up.
+
+        A symbol that `left` does not name counts as given up at `left_by`; None where it names all.
+        """
         self._left.update((name, dict.fromkeys(STREAMS, ts)) for name, ts in left.items())
         self._left_by = left_by
 

@@ -3,7 +3,8 @@
 A mini ticker carries the last price, once a second if something changed. It is newer than the
 symbol's own streams, and is written as a `price_mark`, when all of this holds:
 
-    its price differs from the last ticker's, and was first seen after the last own data
+    its price replaced another one, with this ticker or an earlier one, after the last own data
+    it is not the last mark, unless own data have come since that one
     by exchange time, nothing of the symbol came within the ticker's second
     it is not the price of the last own trade, unless another mark was written since
     it lies within the band of plausible prices

@@ -1,9 +1,13 @@
 """Start of the market role: reach the venue, learn the rules, load history, subscribe.
 
-In this order: ping, time, rules of the symbols, closed klines of every interval, streams, depth. A
-simulated clock stands still meanwhile, so every limit here is machine time. A final refusal of the
-venue (an unknown symbol) ends the run at once; other failures are retried with backoff until the
-time for starting is over.
+In this order: ping, time, rules of the symbols (or listings and volumes, from which a dynamic
+universe chooses them), closed klines of every interval, streams, depth. A simulated clock stands
+still meanwhile, so every limit here is machine time.
+
+A refusal of the venue, such as of an unknown symbol, ends the run at once. After a restart, symbols
+that are no longer listed are left out instead, as long as any is left; an interval whose klines are
+refused has no history. Other failures are retried with backoff until the time for starting is over;
+a book that is missing after five seconds is requested again later.
 """
 
 from __future__ import annotations
@@ -59,7 +63,10 @@ class Opening:
         """Open the session; return an exit code when the role has to end before it is ready.
 
         Raises:
-            RunStop: The venue can not be reached, refuses a symbol, or banned this address.
+            FeedLost: EXCHANGE_UNREACHABLE, no start in time or a refused location;
+                EXCHANGE_BANNED, a ban or silence outlasts the time for starting.
+            RunStop: CONFIG_INVALID, a symbol is refused or not open for trading, or none passes;
+                CLOCK_JUMP, the clocks are an hour apart.
         """
         session = self._session
         session.health()

@@ -2,9 +2,9 @@
 
 There is one reader thread for each connection and one for REST; the loop here only writes. Nothing
 is decoded, so messages that minibot does not understand are on the tape too. Each part begins with
-the rules of the instruments and a depth snapshot request for every symbol, so that it can be played
-by itself. After a broken connection the depth is requested again, and a mark says which streams
-were silent and for how long.
+the rules of the instruments, and the depth of every connected symbol is requested anew, so that a
+part can be played by itself: a symbol's book begins with the answer. After a broken connection the
+depth is requested again, and a mark says whose streams were missed, and from when to when.
 """
 
 from __future__ import annotations
@@ -149,6 +149,8 @@ class Recorder:
 
     def run(self, is_ended: Callable[[], bool]) -> None:
         """Record until asked to end; the last part is closed on return, also after an error.
+
+        A part that the disk refused stays as after a crash: the next recorder saves it.
 
         Raises:
             RunStop: The disk refused a write, or a path other than public data was requested.

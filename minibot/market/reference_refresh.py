@@ -6,8 +6,8 @@
 
 A symbol that left is not tradable from the `universe` event on. Its streams stay for the longest
 life of an order and a minute, so that an order on its way still meets its market, and for as long
-as a position is held. While a symbol does not trade, is silent or has prices refused, its rules
-are requested once a minute: it may be back, halted or gone.
+as a position is held. While a symbol does not trade, is silent or has prices refused, the rules of
+all followed symbols are requested once a minute: it may be back, halted or gone.
 """
 
 from __future__ import annotations
@@ -280,7 +280,7 @@ class ReferenceRefresh:
             self._leaving[symbol] = now_ms + self._linger_ms
 
     def _change(self, resolution: Resolution) -> None:
-        """Take a later universe: follow new symbols; those that left stay for a minute."""
+        """Take a later universe: follow new symbols; those that left linger for `_linger_ms`."""
         now_ms = self._clock.now_ms()
         traded = set(resolution.traded)
         before = set() if self.universe is None else set(self.universe.traded)

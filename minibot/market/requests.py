@@ -275,7 +275,10 @@ class Requests:
         return next((tier for tier in tiers if needed <= tier), tiers[-1])
 
     def snapshots(self, symbols: Sequence[str], done: Callable[[], None] | None = None) -> None:
-        """Request the depth of symbols; `done` is called each time an answer was handled."""
+        """Request the depth of symbols; `done` is called after each answer, also after an error.
+
+        It is not called for a symbol that was unfollowed meanwhile.
+        """
         if not symbols:
             return
         levels, first = self.levels(len(symbols)), self.preferred | self.held()

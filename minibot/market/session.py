@@ -188,6 +188,9 @@ class Session:
     def run(self) -> int:
         """Process events until asked to end; return the exit code.
 
+        When it raises, decisions on the messages of the last `pump` may be unwritten, as may
+        notices that are still gathered.
+
         Raises:
             RunStop: The link or a queue is too bad to go on.
         """

@@ -3,9 +3,12 @@
 Judged by the age of data, not by the state of a socket: a socket can stay open for hours and bring
 nothing. All times are market time and come in as values. The states of the breaker:
 
-    closed      connected, or reconnecting at once
-    open        several failures in a row: no attempt until the wait is over
-    half_open   one attempt, whose outcome decides
+    closed      connected, or reconnecting after one of the first two failures
+    open        more failures: the next attempt waits
+    half_open   one attempt, whose outcome decides: data close the breaker, a loss opens it
+
+Each failure is followed by a drawn wait, in every state. Failures count together until a connection
+has lasted longer than the longest wait; data before that close the breaker, but end no count.
 """
 
 from __future__ import annotations

@@ -32,7 +32,10 @@ def roomiest(shards: Sequence[Mapping[str, Sequence[str]]], size: int, streams_m
 def spread(
     groups: Mapping[str, Sequence[str]], streams_max: int = STREAMS_PER_CONNECTION_MAX
 ) -> list[Groups]:
-    """Return the fewest shards that hold all groups, each at most `streams_max`, evenly filled.
+    """Return shards that hold all groups, each at most `streams_max`, evenly filled.
+
+    They are the fewest for groups of one size. Groups of several sizes, placed largest first, may
+    take more than the best packing would.
 
     Raises:
         ValueError: A group alone is larger than a connection may be.

@@ -1,10 +1,10 @@
 """Stream connection of one shard and its successor: opening, losing, replacing.
 
 One connection is active. A planned successor (the venue announces the end, or the day is nearly
-over) opens while it goes on, and takes over with its first frame, once it has every stream. The old
-connection still counts for a moment, so nothing is missed, and ids remove duplicates. After an
-unplanned loss, the next attempt waits for the backoff and the budget of attempts. Only the symbols
-of the shard are affected.
+over) opens while it goes on. Once it has every stream, its next readable frame makes it take over,
+be it data or an answer. The old connection still counts for a moment, so nothing is missed, and ids
+remove duplicates. After an unplanned loss, the next attempt waits for the backoff and the budget of
+attempts. Only the symbols of the shard are affected.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ UNREADABLE_MAX: Final = 5
 OVERLAP_MS: Final = 2000
 # After three refusals the venue will keep refusing on this connection.
 REFUSALS_MAX: Final = 3
-# Connections that were opened together are renewed one after the other, each this much earlier.
+# Connections that were opened together are renewed one after the other: each earlier than the one
+# before by `renew_after_ms` divided by this.
 STAGGER_SHARE: Final = 200
 
 

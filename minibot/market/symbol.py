@@ -63,7 +63,8 @@ class FeedConfig:
     """Values of the profile for the feed; durations in market milliseconds.
 
     `origin_ms` is where the run's clock began: beats are counted from there. `depth_venue` is the
-    venue that `book` and `instrument` name, `book` with its depth; empty to write neither.
+    venue that `book` and `instrument` events name; `book` then holds its depth too. Where it is
+    empty, both events come without these fields.
     """
 
     symbols: tuple[str, ...]
@@ -452,9 +453,10 @@ class SymbolFeed:
         }
 
     def come_back(self, since: Mapping[str, int], now_ms: int) -> Payloads:
-        """Return the gaps of a symbol that was not followed since then; its first book ends one.
+        """Return the gaps of a symbol that was not followed since then, one for each stream.
 
-        Gaps of trades and quotes come before its history, which a later one would spoil.
+        Those of trades and quotes end here: one behind the history would spoil that. The gap of
+        the book goes on, and is written again when the first book ends it.
         """
         self._gap_why = "the symbol was not in the universe"
         self._gap_from[DEPTH] = since[DEPTH]

@@ -1,5 +1,7 @@
 """`market_tick` events of one symbol: a trade, or a quote that changed price or size of the touch.
 
+The price of a quote's tick is that of the last trade of this connection, or the bid before one.
+
 A tick always carries a touch, and never one of another time. There is none at the start, after a
 lost connection and after a refused quote (a book without asks has no touch): trades then wait for
 the next quote. A trade whose quote comes too late, or on another connection, makes no tick.

@@ -31,7 +31,10 @@ class Arrival(NamedTuple):
 
 
 class Missing(NamedTuple):
-    """Gap of trades from_id..to_id that never came; the next arrival follows it."""
+    """Gap of trades before the next arrival: from_id..to_id never came.
+
+    Where ids began anew, the missing ids are unknown: both are the id of that arrival.
+    """
 
     from_id: int
     to_id: int

@@ -5,7 +5,8 @@
 The first `traded_max` are traded (full streams), the rest are watched (mini tickers). The same
 answers after the same previous resolution give the same universe, in whatever order the venue
 lists. To keep symbols at the edge of the rank from coming and going with every minute, a traded
-symbol stays until it has fallen a tenth of the places (at least one) below the last. Pure.
+symbol stays while it is at most a tenth of the places, rounded up, below the last: of 10 places it
+stays at rank 11 and leaves at 12. Pure.
 """
 
 from __future__ import annotations

@@ -97,7 +97,7 @@ def heeding_rest(config: Config, root: Path, base_url: str | None = None) -> Res
     silence that is told is remembered below `root`, the folder `var`.
 
     Raises:
-        ValueError: The address is none.
+        ValueError: The address is not of the form http(s)://host[:port].
     """
     rest = _HeedingRest(new_rest(config, base_url), lambda: address_of(config, root, base_url))
     return cast(Rest, rest)

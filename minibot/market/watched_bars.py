@@ -131,7 +131,7 @@ class WatchedBars:
             self._requests.courier.send(replace(job, rank=WATCHED))
 
     def _take(self, lane: Lane, count: int, answer: Answer) -> None:
-        """Write the bars of an answer; one without any is asked for again at the next pace.
+        """Write the bars of an answer; one without any is asked for again at the next scan.
 
         An answer of a symbol that is traded meanwhile is dropped: its own warm-up comes whole. So
         is one of fewer bars than the warm-up that a symbol needs which left since, and is back.

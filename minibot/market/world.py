@@ -33,7 +33,7 @@ class World(Protocol):
         """Report that history and subscriptions are complete."""
 
     def turn(self, waiting: int) -> None:
-        """Count a turn of the loop, with the number of waiting items."""
+        """Count a turn of the loop, with the number of waiting messages."""
 
     def still_ms(self) -> int:
         """Return the total time in machine milliseconds that this process stood still."""
