@@ -312,7 +312,8 @@ class SymbolFeed:
                 missing = Missing(trade.trade_id, trade.trade_id)
                 self._outlier(now_ms, f"trade {trade.trade_id} at {trade.price}")
                 continue
-            payloads += self._resume(missing, trade.trade_ts, now_ms)
+            is_anew = missing is not None and missing.from_id == trade.trade_id
+            payloads += self._resume(missing, trade.trade_ts, now_ms, is_anew=is_anew)
             missing = None
             payloads += self._pass_one(item, now_ms)
         if missing is not None:
@@ -346,7 +347,9 @@ class SymbolFeed:
             self._board.add(self.data_ms, TRADES_DROPPED, detail)
         return payloads
 
-    def _resume(self, missing: Missing | None, trade_ts: int, now_ms: int) -> Payloads:
+    def _resume(
+        self, missing: Missing | None, trade_ts: int, now_ms: int, *, is_anew: bool = False
+    ) -> Payloads:
         """Go on after a break, if there was one; trades that are missing make a hole."""
         if missing is None:
             # Without a stream this was its last trade, and may have more behind it.
@@ -358,7 +361,10 @@ class SymbolFeed:
             return []
         self.gaps += 1
         count = missing.to_id - missing.from_id + 1
-        detail = f"{self.symbol}: trades missing from id {missing.from_id} on: {count}"
+        what = f"trades missing from id {missing.from_id} on: {count}"
+        if is_anew:
+            what = f"trade ids began anew at {missing.from_id}; how many are missing is unknown"
+        detail = f"{self.symbol}: {what}"
         self._note_doubtful(missing.from_id - 1)
         if self._doubtful:
             detail += f"; bars written before, perhaps without them: {', '.join(self._doubtful)}"

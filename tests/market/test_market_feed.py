@@ -727,6 +727,8 @@ def test_trade_ids_that_fall_or_leap_cost_seconds_a_gap_and_a_hole(leaps: bool) 
     feed.holes_wanted(T0 + 20_600)
     (wanted,) = feed.holes_wanted(T0 + 20_600 + SETTLE_MS)
     assert (wanted.hole.from_ts, wanted.hole.to_ts) == (T0 + 2_000, T0 + 9_000)
+    anew = f"BTCUSDT: trade ids began anew at {ticks[-12]}; how many are missing is unknown"
+    assert told(feed)[-1].startswith(anew)
 
 
 @pytest.mark.row("F117")
