@@ -279,13 +279,9 @@ class Performance:
         if result is None:
             result = self.results[symbol] = SymbolResult()
         result.realised -= booking.pnl + booking.fee
-        notional = proceeds_down(fill.qty, fill.price)
-        flow = -notional if fill.side == BUY else notional
         if fill.side != BUY and symbol in self._carried_left:
             self._carried_left[symbol] = max(0, self._carried_left[symbol] - fill.qty)
-        # A fee in the base asset has been paid with the notional.
-        fee = 0 if fill.pays_in_base else fill.fee
-        self._trip[symbol] = self._trip.get(symbol, 0) + flow - fee
+        self._trip[symbol] = self._trip.get(symbol, 0) + booking.cash
         self._held.add(symbol)
         if fill.pays_in_base:
             self._paid_in_base.add(symbol)

@@ -99,6 +99,19 @@ def test_fee_in_base_gives_the_same_result_in_the_figures_of_a_night() -> None:
     assert amount_text(performance.equity, 5) == "10009.78011"
 
 
+def test_round_trip_of_any_quantity_earns_as_much_as_cash_gains() -> None:
+    """A purchase whose cost is no multiple of a hundred-millionth is rounded up in both."""
+    performance = Performance(OPENING, "USDT")
+
+    for price in ("1.50000001", "1.5"):
+        performance.on_fill(fill("BUY", "0.00000003", price), T0)
+    performance.on_fill(fill("SELL", "0.00000006", "1.6"), T0 + 1)
+
+    # -0.00000005 twice, +0.00000009
+    assert performance.trips == [performance.equity - performance.equity_start] == [-1]
+    assert performance.results["BTCUSDT"].losses == 1
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
