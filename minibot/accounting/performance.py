@@ -290,6 +290,7 @@ class Performance:
             self._held.discard(symbol)
         if is_flat or (symbol in self._paid_in_base and self._left_dust(fill)):
             trip = self._trip.pop(symbol)
+            self._unmarked.discard(symbol)  # Its trip has begun at its cost.
             self.trips.append(trip)
             result.wins += trip > 0
             result.losses += trip < 0

@@ -143,3 +143,18 @@ def test_carried_position_has_its_price_of_entry_and_no_gain_before_its_first_ma
     )
     assert (after["entry"], after["unrealised"]) == ("90.00000000", "10.00000000")
     assert result_figures(made)["pnl"] == "0.00000000"
+
+
+def test_carried_position_sold_before_any_mark_can_be_marked_and_bought_again() -> None:
+    """Its round trip has begun at its cost and is over; what is bought then has its own."""
+    lot = {"symbol": "AUSDT", "qty": "1", "price": "100", "ts": T0}
+    made = performance(lot)
+    made.on_fill(fill("SELL", "1", "110", "0", "AUSDT"), T0 + 1)
+    made.on_mark(PriceMark("AUSDT", "105", "miniTicker", T0 + 2))
+    made.on_fill(fill("BUY", "1", "105", "0", "AUSDT"), T0 + 3)
+    made.on_tick(tick("AUSDT", "107", "107"))
+
+    result = result_figures(made)
+    assert (result["trades"], result["wins"]) == (1, 1)
+    assert result["pnl"] == "12.00000000"
+    assert (result["realised"], result["unrealised"]) == ("10.00000000", "2.00000000")
