@@ -107,8 +107,8 @@ class Ledger:
 
     def _compare(self, portfolio: Portfolio) -> None:
         """Raise for the first asset whose cash differs; a missing asset counts as zero."""
-        for asset, cash in portfolio.balances.items():
-            closing = self.closing(asset)
+        for asset in {**portfolio.balances, **self._closing}:
+            cash, closing = portfolio.cash(asset), self.closing(asset)
             if closing != cash:
                 raise _broken(
                     f"after fill {self.fills}: cash {asset} {amount_text(cash)} in the portfolio,"

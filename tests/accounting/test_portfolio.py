@@ -251,6 +251,16 @@ def test_ledger_that_differs_from_the_portfolio_is_refused() -> None:
         Ledger.from_json(fields).append(second, portfolio)
 
 
+def test_asset_that_only_the_ledger_knows_is_refused() -> None:
+    """Cash that the portfolio has lost counts as zero there, so that the two differ."""
+    portfolio = Portfolio.from_opening(RunOpening({"USDT": "1000"}, (), {}))
+    ledger = Ledger.from_opening(RunOpening({"USDT": "1000", "EUR": "5"}, (), {}))
+    booking = portfolio.apply(fill("BUY", "1", "100"), T0)
+
+    with pytest.raises(InvariantError, match="cash EUR"):
+        ledger.append(booking, portfolio)
+
+
 def stored(folder: Path, sales: int) -> tuple[PortfolioStore, Portfolio, Ledger]:
     portfolio, ledger = Portfolio.from_opening(OPENING), Ledger.from_opening(OPENING)
     ledger.append(portfolio.apply(fill("BUY", "3", "100", "1"), T0), portfolio)
