@@ -100,7 +100,11 @@ class Booking:
 
 @final
 class DayTotals:
-    """Totals of one UTC day: purchases, realised P&L and fees, by the time of the fills."""
+    """Totals of one UTC day, by the time of the fills: purchases, realised P&L and fees.
+
+    The first two are before fees; `entry_notional` is the cost of the lots bought, so that a fee
+    paid in coins is not in it either.
+    """
 
     __slots__ = ("entry_notional", "fees", "realised_pnl")
 

@@ -38,7 +38,7 @@ class EntryStops:
     """Refusals of entries in a row, without a passed entry between them.
 
     Attributes:
-        refused: How many for lasting reasons; 0 while entries pass, and behind the end of a halt.
+        refused: How many for lasting reasons; 0 while entries pass, and after the end of a halt.
         since_ts: When the first of them was, Unix ms.
         code: The reason of the last one.
     """
@@ -65,7 +65,11 @@ class EntryStops:
         self.refused, self.since_ts, self.code = 0, 0, ""
 
     def on_resume(self) -> None:
-        """Forget refusals for a halt, which is over; any other reason lasts."""
+        """Forget all refusals if the last one was for a halt, which is over; else keep them.
+
+        Refusals for another reason before the halt are forgotten too: if the reason still holds,
+        the next refusal begins a new count.
+        """
         if self.code == HALTED:
             self.on_entry()
 

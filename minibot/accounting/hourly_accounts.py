@@ -1,10 +1,11 @@
 """The accounts of one run: portfolio, ledger, trades and a state for every hour, from its fills.
 
 They depend on the opening and the fills in order and on nothing else, so live, report and replay
-reach the same accounts from the same events. Each hour of market time that the run touched gives
-one `HourlyState`: the opening balance, entries and closing balance of every account, and the lots
-open at its end. A state names the sha256 of the one before it, the first that of the run's opening,
-so that no hour can be changed, left out or moved without breaking the hash of every later one.
+reach the same accounts from the same events. Each hour of market time from the opening to the end,
+also one without a fill, gives one `HourlyState`: the opening balance, entries and closing balance
+of every account, and the lots open at its end. A state names the sha256 of the one before it, the
+first that of the run's opening, so that no hour can be changed, left out or moved without breaking
+the hash of every later one.
 
 Invariant, checked at every closing: for every account opening plus entries equals closing exactly
 and agrees with the portfolio; the entries of an hour add up to zero.
@@ -112,7 +113,8 @@ class HourlyAccounts:
         ledger: Totals by account after the last fill.
         bookings: The booking of each fill, in order.
         trades: Every lot, or part of one, that a sale closed, in order.
-        states: The hours that are over.
+        states: The hours that are over; once closed, the last one too.
+        is_closed: Whether `close` was called; a fill after it is booked but stands in no state.
     """
 
     def __init__(self, run_id: str, opening: RunOpening, opened_ts: int) -> None:
@@ -147,7 +149,7 @@ class HourlyAccounts:
         return sum(len(booking.entries) for booking in self.bookings)
 
     def on_fill(self, fill: Fill, ts: int) -> Booking:
-        """Book a fill and close all hours before the one that it falls into.
+        """Close the hours before the one that a fill falls into, then book it in the open one.
 
         Raises:
             InvariantError: The fill does not fit these accounts, or an hour does not balance.

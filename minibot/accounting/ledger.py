@@ -86,7 +86,7 @@ class Ledger:
         asset = booking.asset
         if asset != self._asset or booking.symbol != self._symbol:
             self._turn_to(asset, booking.symbol)
-        # Once a later hour has begun, it also takes late entries of an earlier one.
+        # Once a booking has begun a later hour, it also takes late entries of an earlier one.
         if booking.ts >= self._hour_end:
             self._turn_to_hour(booking.ts)
         if self._is_waiting:
@@ -106,7 +106,7 @@ class Ledger:
             self._compare(portfolio)
 
     def _compare(self, portfolio: Portfolio) -> None:
-        """Raise for the first asset whose cash differs; a missing asset counts as zero."""
+        """Raise for the first asset of either whose cash differs; a missing one counts as zero."""
         for asset in {**portfolio.balances, **self._closing}:
             cash, closing = portfolio.cash(asset), self.closing(asset)
             if closing != cash:

@@ -72,7 +72,10 @@ class Lot:
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> Lot:
-        """Return the lot of `to_json`, or of a `run_opening`, which knows no cost and no fill."""
+        """Return the lot of `to_json`, or of a `run_opening`, which names no fill and no order.
+
+        Without a `cost`, which the schema does not require, it is quantity times price, rounded up.
+        """
         qty, price = parse_amount(data["qty"]), parse_amount(data["price"])
         cost = data.get("cost")
         return lot_of(
@@ -108,8 +111,8 @@ class Holding:
     Attributes:
         lots: The open lots, oldest first.
         qty, cost: Their total quantity, and its cost without fees.
-        dust_lots: How many of the oldest lots were dust when the position was opened, as risk knows
-            it.
+        dust_lots: How many of the oldest lots together are dust, after which the position begins;
+            risk alone sets it, at each fill.
     """
 
     __slots__ = ("cost", "dust_lots", "lots", "qty")

@@ -74,14 +74,24 @@ class Bounds:
     notional_max: int | None
 
     def qty_down(self, qty: int) -> int:
-        """Return the largest orderable quantity that is not above `qty`."""
+        """Return the largest multiple of the step up to `qty` and the maximum; 0 if none.
+
+        It may be below the minimum: `qty_refusal` tells that.
+        """
         step, most = self.qty_step, self.qty_max
         if most is not None and most < qty:
             qty = most
         return qty // step * step if qty > 0 else 0
 
     def sale_down(self, qty: int, price: int) -> int:
-        """Return the largest quantity up to `qty` that one order may sell at a price above zero."""
+        """Return the largest quantity up to `qty` that no maximum forbids to sell in one order.
+
+        Minima of quantity and value are not applied.
+
+        Args:
+            qty: The quantity wished.
+            price: Price at which the value is judged, above zero.
+        """
         most = self.notional_max
         if most is not None and cost_up(qty, price) > most:
             qty = qty_for(most, price)
@@ -89,7 +99,7 @@ class Bounds:
 
     @property
     def qty_least(self) -> int:
-        """The least orderable quantity: of a holding below it nothing can be sold."""
+        """The least quantity of an order, whatever its value: a holding below it cannot be sold."""
         step = self.qty_step
         return max(-(-self.qty_min // step), 1) * step
 

@@ -67,6 +67,8 @@ class Carried(NamedTuple):
 class Look(NamedTuple):
     """Equity and its high-water mark, in hundred-millionths, from a place among events on.
 
+    Of two in a row with the same place the second one holds after the event.
+
     `equity_start` is the equity at the start as it is known there: the first marks of carried
     positions move it.
     """
@@ -290,7 +292,7 @@ class Performance:
             self._held.discard(symbol)
         if is_flat or (symbol in self._paid_in_base and self._left_dust(fill)):
             trip = self._trip.pop(symbol)
-            self._unmarked.discard(symbol)  # Its trip has begun at its cost.
+            self._unmarked.discard(symbol)  # Sold before any mark, it counts at its cost.
             self.trips.append(trip)
             result.wins += trip > 0
             result.losses += trip < 0

@@ -30,7 +30,7 @@ class Portfolio:
     Attributes:
         balances: The cash of each asset; not to be changed from outside.
         fills: Number of fills booked.
-        bought: Cost of all purchases, over all days.
+        bought: Cost of all purchases without fees, over all days.
         days: The totals of each UTC day, counted from 1970-01-01.
     """
 
@@ -124,7 +124,7 @@ class Portfolio:
         return 0 if held is None else held.price_avg()
 
     def exposure(self, marks: dict[str, int]) -> int:
-        """Return the value of all open positions at the marks."""
+        """Return the value of all open positions at the marks; at its cost where there is none."""
         worth = 0
         if self._held:
             for symbol, held in self._held.items():
@@ -136,7 +136,7 @@ class Portfolio:
         return worth
 
     def equity(self, asset: str, marks: dict[str, int]) -> int:
-        """Return cash in the quote asset plus all open positions at the marks."""
+        """Return cash in the quote asset plus all open positions, valued as in `exposure`."""
         cash = self.balances.get(asset, 0)
         return cash + self.exposure(marks) if self._held else cash
 
@@ -181,9 +181,10 @@ class Portfolio:
         """Book one fill and return its booking.
 
         Args:
-            fill: The fill. Its fee is in the quote asset, by which the quote asset is known. The
-                fee of a purchase may also be in the base asset: it then reduces the lot, and its
-                value at the price of the fill goes to `fees` instead of the lot's cost.
+            fill: The fill. Its fee is in the quote asset, by which the quote asset is known: any
+                third asset would be taken for it. The fee of a purchase may also be in the base
+                asset: it then reduces the lot, and its value at the price of the fill goes to
+                `fees` instead of the lot's cost.
             ts: The fill event's `ts`.
 
         Raises:

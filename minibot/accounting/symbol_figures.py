@@ -17,8 +17,9 @@ def symbol_figures(performance: Performance) -> JsonObject:
 
     Keys: `price` of the last trade, `bid`, `ask`, `spread`, `mark`, `qty` held (`0.00000000` for
     nothing), `entry` (average price), `opened_ts` of the last purchase, `unrealised` P&L at the
-    mark over that price, before fees, `realised` P&L of the run after fees, `wins` and `losses` of
-    closed round trips.
+    mark over the cost of what is held, before fees, `realised` P&L of the run after fees, `wins`
+    and `losses` of closed round trips. For a carried position `unrealised` has its gain before its
+    first mark too, which `realised` and `result_figures` leave out.
     """
     return {symbol: _figures(performance, symbol) for symbol in performance.symbols()}
 
