@@ -192,6 +192,37 @@ def test_microseconds_touch_times_alone() -> None:
     assert wire.in_micros(depth) == b'{"e":"depthUpdate","E":5000,"U":1,"u":2}'
 
 
+def test_answers_wait_too_while_all_is_held_and_a_close_does_not() -> None:
+    """While `burst` holds all back, a reply and a pong wait in order; a close sends them first."""
+    holds = [True]
+    held, transport = Subscriptions(is_combined=True), Wire()
+    client = Connection(
+        transport,
+        held,
+        micros=False,
+        pace_ms=0,
+        speed=Fraction(1),
+        is_held=lambda: holds[0],
+    )
+    client.queue(wire.frame(wire.TEXT, b"1"))
+    client.control(b'{"method":"LIST_SUBSCRIPTIONS","id":2}', "seen")
+    client.answer_ping(b"3")
+    client.write_raw([wire.frame(wire.TEXT, b"4")])
+    before = transport.written
+    client.close(1001, "5")
+
+    texts = [b"1", b'{"result":[],"id":2}']
+    assert before == b""
+    assert transport.written == b"".join(
+        [
+            *(wire.frame(wire.TEXT, text) for text in texts),
+            wire.frame(wire.PONG, b"3"),
+            wire.frame(wire.TEXT, b"4"),
+            wire.close_frame(1001, "5"),
+        ]
+    )
+
+
 def test_connection_whose_client_hung_up_is_reset_without_an_error() -> None:
     """A connection whose client has gone is reset without an error."""
     clients: list[Connection] = []

@@ -66,7 +66,10 @@ class Faults:
 
     @property
     def is_held(self) -> bool:
-        """Return whether outgoing frames are held, to be sent all at once."""
+        """Return whether outgoing frames are held, replies and pongs too, to be sent at once.
+
+        A close alone sends what is held before its time.
+        """
         return bool(self.held_until_ms) and self._pace_ms() < self.held_until_ms
 
     @property

@@ -10,7 +10,7 @@ import asyncio
 import socket
 import struct
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from fractions import Fraction
 from typing import Final
 
@@ -32,8 +32,12 @@ UNREAD_BYTES_MAX: Final = 32 << 20
 CLOSE_BYTES_MAX: Final = 1 << 16
 
 
+def _never() -> bool:
+    return False
+
+
 class Connection:
-    """A connected client."""
+    """A connected client; while `is_held` returns true, only a close sends what is queued."""
 
     def __init__(
         self,
@@ -43,6 +47,7 @@ class Connection:
         micros: bool,
         pace_ms: int,
         speed: Fraction,
+        is_held: Callable[[], bool] = _never,
     ) -> None:
         self.held = held
         self.in_micros = micros
@@ -50,6 +55,7 @@ class Connection:
         self.messages = 0
         self.is_open = True
         self._transport = transport
+        self._is_held = is_held
         self._queued: list[bytes] = []
         self._rate = RateWindow(MESSAGES_PER_S_MAX, 1000)
         self._opened_ms = pace_ms
@@ -65,7 +71,14 @@ class Connection:
         self.sent += 1
 
     def flush(self) -> bool:
-        """Write the queued frames; return False if the client was too slow and was disconnected."""
+        """Write the queued frames unless they are held.
+
+        Returns:
+            False if the client was too slow and was disconnected.
+        """
+        return self._is_held() or self._write()
+
+    def _write(self) -> bool:
         if not self._queued:
             return True
         queued, self._queued = self._queued, []
@@ -131,7 +144,7 @@ class Connection:
         """Send a close frame after the queued frames and end the connection."""
         if self.is_open:
             self._queued.append(wire.close_frame(code, reason))
-            self.flush()
+            self._write()
             self.is_open = False
             if self._transport.get_write_buffer_size() > CLOSE_BYTES_MAX:
                 self.reset()  # The client does not read; a close would never end.
@@ -139,7 +152,7 @@ class Connection:
                 self._transport.close()
 
     def write_raw(self, parts: Iterable[bytes]) -> None:
-        """Write bytes as they are, for faults."""
+        """Queue bytes as they are and write them unless frames are held, for faults."""
         self._queued.extend(parts)
         self.flush()
 

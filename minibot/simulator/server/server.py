@@ -342,6 +342,7 @@ class ExchangeServer:
             micros=unit == "MICROSECOND",
             pace_ms=self.venue.clock.pace_ms(),
             speed=self.venue.clock.speed,
+            is_held=lambda: self.faults.is_held,
         )
         self.venue.counters["connections"] += 1
         await self.learn_for(held)
