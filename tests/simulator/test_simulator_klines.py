@@ -237,6 +237,16 @@ def test_history_of_another_symbol_or_form_is_refused(tmp_path: Path) -> None:
         open_history(str(other), facts)
 
 
+def test_two_histories_of_one_symbol_are_refused(tmp_path: Path) -> None:
+    """A second file of a symbol is refused: it would silently take the place of the first."""
+    facts = open_source(f"tape:{write_tape(tmp_path / 'tape.gz', market(1))}", 20).facts
+    first = write(tmp_path / "BTCUSDT-1m-2023-10.jsonl", [row(-9)])
+    second = write(tmp_path / "BTCUSDT-1m-2023-11.jsonl", [row(-8)])
+
+    with pytest.raises(Refusal, match=r"2023-11.*second history of BTCUSDT"):
+        open_history(f"klines:{first},{second}", facts)
+
+
 def test_real_archive_fixture_reads(shared_data: Path) -> None:
     """CSV from data.binance.vision is read."""
     folder = shared_data / "message-fixtures" / "binance" / "nautilus"

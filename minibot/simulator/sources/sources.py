@@ -105,12 +105,12 @@ def open_history(word: str, facts: SourceFacts) -> dict[str, tuple[str, list[Bar
     Bars that end after the origin would reveal the future and are left out.
 
     Args:
-        word: `klines:FILE`, or several files with commas between them.
+        word: `klines:FILE`, or several files, of one symbol each, with commas between them.
         facts: Facts of the source that plays afterwards.
 
     Raises:
         ConfigError: The word has another form.
-        Refusal: A file cannot be used, or its symbol is not played.
+        Refusal: A file cannot be used, its symbol is not played, or two files are of one symbol.
     """
     kind, _, rest = word.partition(":")
     if kind != "klines" or not rest:
@@ -124,6 +124,10 @@ def open_history(word: str, facts: SourceFacts) -> dict[str, tuple[str, list[Bar
         if file.symbol not in facts.symbols:
             played = ", ".join(facts.symbols)
             raise Refusal(f"{file.path}: history of {file.symbol}, but {played} is played.", "")
+        if file.symbol in history:
+            raise Refusal(
+                f"{file.path}: a second history of {file.symbol}.", "Join both files into one."
+            )
         bars = deque((bar for bar in file.bars() if bar.end_ms <= origin_ms), HISTORY_BARS_MAX)
         if not bars:
             facts.notes.append(f"{file.path.name}: no bar before the origin")
