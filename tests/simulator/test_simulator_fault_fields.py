@@ -34,6 +34,11 @@ WRONG: list[tuple[str, dict[str, object], str]] = [
     ("garbage", {"kind": "txt"}, "txt"),
     ("5xx", {"status": "down"}, "down"),
     ("symbol_break", {"status": 503}, "503"),
+    ("filter", {"filter": "PRICE_FILTER", "field": "tickSize"}, "value"),
+    ("filter", {"filter": "MAX_NUM_ORDERS", "field": "maxNumOrders", "value": "x"}, "maxNumOrders"),
+    ("429", {"retry_after": 0}, "retry_after"),
+    ("418", {"ban_ms": 0}, "ban_ms"),
+    ("slow", {"delay_ms": 0}, "delay_ms"),
     ("earthquake", {}, "no such fault"),
 ]
 IDS = [

@@ -33,7 +33,7 @@ from minibot.simulator.server.hub import Hub
 from minibot.simulator.server.limits import AddressLimits, Rates
 from minibot.simulator.server.rest import ENDPOINTS
 from minibot.simulator.server.rest_handler import BLOCKED
-from minibot.simulator.venue.listing import ListingUnknown, change_filter, delist
+from minibot.simulator.venue.listing import ListingUnknown, change_filter, delist, filter_field
 from minibot.simulator.venue.venue import Venue
 
 _RESTRICTED: Final = (
@@ -153,6 +153,11 @@ class Injector:
             allowed["endpoint"] = (*self._endpoints, EVERYTHING)
         if name in _WORDS:
             allowed["kind"] = _WORDS[name]
+        if name == "filter":
+            try:
+                filter_field(fields)
+            except ListingUnknown as error:
+                raise FaultUnknown(str(error)) from error
         for key, words in allowed.items():
             if key in fields and fields[key] not in words:
                 expected = ", ".join(words)

@@ -76,14 +76,16 @@ FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
 """Fields of every fault, as docs/EXCHANGE.md describes them."""
 
 _MOMENTS: Final = frozenset({"at_ms", "after_s"})
-_FROM_ONE: Final = frozenset({"n", "ms"})
+_FROM_ONE: Final = frozenset({"n", "ms", "retry_after", "ban_ms", "delay_ms"})
 _TEXT_FIELDS: Final = frozenset(
     {"symbol", "kind", "status", "filter", "field", "endpoint", "stream", "to", "value"}
 )
 
 
 def check_fault(fault: Mapping[str, Any], symbols: Collection[str]) -> None:
-    """Refuse an unknown fault, and a field that it lacks or whose value never takes effect.
+    """Refuse an unknown fault, and a field that it does not know or that would change nothing.
+
+    A field that is not given gets its default, or is missed by the fault itself.
 
     Args:
         fault: Its name and fields, without a moment.

@@ -51,10 +51,7 @@ def change_filter(venue: Listed, symbol: str, fields: Mapping[str, Any]) -> None
             not of the field's type.
     """
     info = _info(venue, symbol)
-    name, field, value = (fields.get(key) for key in ("filter", "field", "value"))
-    if not (isinstance(name, str) and isinstance(field, str) and isinstance(value, str)):
-        raise ListingUnknown("filter, field and value: expected texts")
-    typed = _typed(field, value)
+    name, field, typed = filter_field(fields)
     changed = deepcopy(dict(info))
     for item in changed["filters"]:
         if item["filterType"] == name:
@@ -63,6 +60,19 @@ def change_filter(venue: Listed, symbol: str, fields: Mapping[str, Any]) -> None
     else:
         changed["filters"].append({"filterType": name, field: typed})
     venue.set_info(symbol, changed)
+
+
+def filter_field(fields: Mapping[str, Any]) -> tuple[str, str, str | int | bool]:
+    """Return (filter, field, value in its type) of the fault `filter`.
+
+    Raises:
+        ListingUnknown: One of the three is missing or no text, or the value is not of the
+            field's type.
+    """
+    name, field, value = (fields.get(key) for key in ("filter", "field", "value"))
+    if not (isinstance(name, str) and isinstance(field, str) and isinstance(value, str)):
+        raise ListingUnknown("filter, field and value: expected texts")
+    return name, field, _typed(field, value)
 
 
 def _typed(field: str, text: str) -> str | int | bool:
