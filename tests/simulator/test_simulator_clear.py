@@ -71,6 +71,25 @@ def test_symbol_that_its_source_has_closed_stays_closed(place: Place) -> None:
     assert place.venue.statuses == {"BTCUSDT": "TRADING", "ETHUSDT": "BREAK"}
 
 
+def test_end_of_a_former_fault_does_not_end_a_later_one(place: Place) -> None:
+    """A skew or break that was set anew, or after `clear`, lasts until its own time is over."""
+    place.fault("clock_skew", skew_ms=1, ms=1000)
+    place.fault("symbol_break", symbol="BTCUSDT", status="HALT", ms=1000)
+    place.fault("clear")
+    place.fault("clock_skew", skew_ms=2, ms=9000)
+    place.fault("symbol_break", symbol="BTCUSDT", ms=9000)
+    *former, skew_end, break_end = place.door.waiting
+    for action in former:
+        action()
+    during = place.venue.time_offset_ms, place.venue.statuses["BTCUSDT"]
+    skew_end()
+    break_end()
+
+    assert len(former) == 2
+    assert during == (2, "BREAK")
+    assert (place.venue.time_offset_ms, place.venue.statuses["BTCUSDT"]) == (0, "TRADING")
+
+
 def test_clear_makes_the_exchange_reachable(place: Place) -> None:
     """An unreachable exchange can be reached again, before its time is over."""
     place.fault("unreachable", ms=10**9)

@@ -8,6 +8,7 @@ docs/EXCHANGE.md lists every fault with its fields.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from functools import partial
@@ -103,6 +104,8 @@ class Injector:
             **{name: partial(self._change, name) for name in KINDS},
         }
         self._infos, self._statuses = dict(venue.infos), dict(venue.statuses)
+        # By fault and symbol: how often it was set; a delayed end counts for its own turn alone.
+        self._turns: Counter[str] = Counter()
 
     @property
     def names(self) -> list[str]:
@@ -297,15 +300,20 @@ class Injector:
 
     def _clock_skew(self, fields: Mapping[str, Any]) -> None:
         self._venue.time_offset_ms = fields.get("skew_ms", 0)
-        if "ms" in fields:
-            self._gate.later(fields["ms"], lambda: self._clock_skew({}))
+        self._end_later("clock_skew", fields, lambda: self._clock_skew({}))
 
     def _symbol_break(self, fields: Mapping[str, Any]) -> None:
         symbol = fields.get("symbol") or self._venue.facts.symbols[0]
         self._venue.statuses[symbol] = fields.get("status", "BREAK")
+        back = {"symbol": symbol, "status": self._statuses[symbol]}
+        self._end_later(f"symbol_break {symbol}", fields, lambda: self._symbol_break(back))
+
+    def _end_later(self, name: str, fields: Mapping[str, Any], end: Callable[[], None]) -> None:
+        """End a fault after its `ms`, unless it is set anew or cleared before."""
+        self._turns[name] += 1
+        turn = self._turns[name]
         if "ms" in fields:
-            back = {"symbol": symbol, "status": self._statuses[symbol]}
-            self._gate.later(fields["ms"], lambda: self._symbol_break(back))
+            self._gate.later(fields["ms"], lambda: end() if self._turns[name] == turn else None)
 
     def _filter(self, fields: Mapping[str, Any]) -> None:
         symbol = fields.get("symbol") or self._venue.facts.symbols[0]
@@ -332,6 +340,7 @@ class Injector:
         faults.silent_until_ms = faults.held_until_ms = 0
         faults.no_pings_until_ms = faults.slow_until_ms = faults.unreachable_until_ms = 0
         self._limits.lift()
+        self._turns.update(list(self._turns))
         self._venue.time_offset_ms = 0
         self._venue.delisted.clear()
         self._venue.infos.update(self._infos)
