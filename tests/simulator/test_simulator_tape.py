@@ -8,6 +8,7 @@ import json
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,6 +37,7 @@ from tests.simulator.embedded_exchange import (
     write_tape,
 )
 from tests.simulator.test_simulator_book import venue_of
+from tests.simulator.test_simulator_connection import connection
 
 pytestmark = pytest.mark.campaign
 
@@ -165,6 +167,55 @@ def played(tape: Tape) -> Venue:
     for frame in tape.frames():
         hub.take(frame)
     return venue
+
+
+class RecordingHub(Hub):
+    """Hub that keeps everything that it publishes."""
+
+    def __init__(self, tape: Tape, *streams: str) -> None:
+        venue = venue_of(tape)
+        self.sent: list[tuple[str, Any]] = []
+        super().__init__(venue, Faults(venue.now_ms))
+        self.subscribe(*streams)
+
+    def subscribe(self, *streams: str) -> None:
+        """Connect a client of these streams."""
+        client, _ = connection()
+        client.held.streams.update(dict.fromkeys(streams))
+        self.add(client)
+
+    def publish(self, stream: str, data: bytes, text: bytes | None = None) -> None:
+        self.sent.append((stream, json.loads(data)))
+
+
+def test_first_list_of_a_client_holds_the_trades_of_the_last_second_alone(tmp_path: Path) -> None:
+    """A symbol that traded only before the client came, seconds ago, is in no list."""
+    lines = [trade(100, 1), trade(150, 1, s="ETHUSDT"), trade(3_200, 2)]
+    tape = Tape(write_tape(tmp_path / "tape.gz", lines))
+    hub = RecordingHub(tape)
+    *former, last = tape.frames()
+    for frame in former:
+        hub.take(frame)
+    hub.advance((ORIGIN_MS + 3_150) * 10**6)
+    hub.subscribe("!miniTicker@arr")
+    hub.take(last)
+    hub.advance((ORIGIN_MS + 4_000) * 10**6)
+
+    lists = [[row["s"] for row in rows] for name, rows in hub.sent if name == "!miniTicker@arr"]
+    assert lists == [["BTCUSDT"]]
+
+
+def test_update_that_comes_again_a_second_later_is_in_no_further_depth(tmp_path: Path) -> None:
+    """A diff that was sent in the merged depth of a second is not sent in a later one."""
+    lines = [diff(0, 101, 101), snapshot(1, 101), diff(100, 102, 103), diff(1_100, 102, 103)]
+    tape = Tape(write_tape(tmp_path / "tape.gz", [*lines, diff(2_100, 104, 104)]))
+    hub = RecordingHub(tape, "btcusdt@depth")
+    for frame in tape.frames():
+        hub.take(frame)
+    hub.advance((ORIGIN_MS + 3_000) * 10**6)
+
+    updates = [(row["U"], row["u"]) for name, row in hub.sent if name == "btcusdt@depth"]
+    assert updates == [(101, 103), (104, 104)]
 
 
 TRADE = b'"e":"trade","E":1,"s":"BTCUSDT","t":9999,"p":"1.00","q":"1.00","T":1700000400000,"m":true'

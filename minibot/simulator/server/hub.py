@@ -101,7 +101,9 @@ class Hub:
                 state.aggregates.close(at_ns)
                 self._publish_aggregates(symbol)
         if self._derived.is_idle:
-            self._grid_ms = now_ms // GRID_MS * GRID_MS + GRID_MS
+            last_ms = now_ms // GRID_MS * GRID_MS
+            self._derived.skip(self._grid_ms, last_ms)
+            self._grid_ms = last_ms + GRID_MS
         while self._grid_ms <= now_ms:
             self._derived.on_grid(self._grid_ms)
             self._grid_ms += GRID_MS

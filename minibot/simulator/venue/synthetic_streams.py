@@ -108,6 +108,11 @@ class SyntheticStreams:
             self._send_slow(symbol, slow)
         slow.merge(diff)
 
+    def skip(self, first_ms: int, last_ms: int) -> None:
+        """Pass the moments of the grid from the first to the last without subscribers."""
+        if last_ms // SECOND_MS * SECOND_MS >= first_ms:
+            self._traded.clear()
+
     def on_grid(self, now_ms: int) -> None:
         """Send everything due at this moment of exchange time, a multiple of `GRID_MS`."""
         self._send_partial(self._fast)
@@ -163,24 +168,26 @@ class SlowDepth:
         self.names: dict[str, None] = {}
         self._symbol = symbol
         self._first_id = self._last_id = self._time_ms = 0
+        self._is_empty = True
         self._sides: dict[str, dict[str, str]] = {"b": {}, "a": {}}
 
     def is_before_hole(self, diff: dict[str, Any]) -> bool:
-        """Return whether updates are missing between the merged diffs and this one."""
+        """Return whether updates are missing between the last merged diff and this one."""
         return bool(self._last_id) and diff["U"] > self._last_id + 1
 
     def merge(self, diff: dict[str, Any]) -> None:
-        """Add a diff; one that is older than those before has no effect."""
+        """Add a diff; one that is older than any merged before, or sent, has no effect."""
         if diff["u"] <= self._last_id:
             return
-        self._first_id = self._first_id or diff["U"]
+        if self._is_empty:
+            self._first_id, self._is_empty = diff["U"], False
         self._last_id, self._time_ms = diff["u"], diff["E"]
         for name, side in self._sides.items():
             side.update((price, qty) for price, qty in diff[name])
 
     def take(self) -> dict[str, Any] | None:
         """Return the event of the merged diffs, and start over; None without any."""
-        if not self._last_id:
+        if self._is_empty:
             return None
         event = {
             "e": "depthUpdate",
@@ -190,6 +197,6 @@ class SlowDepth:
             "u": self._last_id,
             **{name: list(side.items()) for name, side in self._sides.items()},
         }
-        self._first_id = self._last_id = 0
+        self._is_empty = True
         self._sides = {"b": {}, "a": {}}
         return event
