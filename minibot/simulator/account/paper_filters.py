@@ -1,7 +1,8 @@
 """Filters of a symbol, applied to an order of the paper account, in exact integers.
 
-Prices and quantities are units of 10**-8, notionals units of 10**-16. A filter value of zero is
-off, as documented. Refusals use the venue's own words.
+Prices and quantities are units of 10**-8, notionals units of 10**-16. A bound or step of zero is
+off, as documented; `maxNumOrders` and `maxPosition` are limits even at zero. Refusals use the
+venue's own words.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Signed endpoints of the paper account: for foreign clients, enabled only by hand.
+"""Endpoints of the paper account: for foreign clients, enabled only by hand.
 
-Keys and signatures are checked as at the venue, so that a client's own code for them is used; they
-protect nothing, as no money is involved and the server listens on loopback.
+Every call needs the key, and all but those of the user data stream a signature. Both are checked as
+at the venue, so that a client's own code for them is used; they protect nothing, as no money is
+involved and the server listens on loopback.
 """
 
 from __future__ import annotations

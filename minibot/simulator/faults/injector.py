@@ -3,6 +3,8 @@
 A script is a JSON list of `{"at_ms": ..., "name": ..., ...}`; `at_ms` counts market time from the
 origin, values from the year 2001 on are absolute; `after_s` is the same in seconds. All durations
 (`ms`) are in market pace (`PlayClock.pace_ms`), which also passes while the clock stands.
+Without `n` and `ms` a fault of answers or messages takes one of them; rates, rules, statuses, a
+skew and the shape of errors last until `clear`; all others have a usual duration.
 docs/EXCHANGE.md lists every fault with its fields.
 """
 
@@ -116,7 +118,7 @@ class Injector:
         """Inject the script's faults that are due at this market time.
 
         Raises:
-            ConfigError: A fault of the script has a wrong field.
+            ConfigError: A fault cannot be injected; `check` finds such a script before.
         """
         while self._script and self._script[0][0] <= now_ms:
             item = self._script.pop(0)[2]
@@ -128,7 +130,7 @@ class Injector:
                 ) from error
 
     def check(self) -> None:
-        """Refuse a script with an unknown fault or field before anything plays.
+        """Refuse a script with a fault that could not be injected, before anything plays.
 
         Raises:
             ConfigError: Names every such entry.
@@ -335,6 +337,7 @@ class Injector:
         self._hub.error_shape = fields.get("kind", "seen")
 
     def _clear(self, fields: Mapping[str, Any]) -> None:
+        """End every fault; a shutdown that was announced still closes its connections."""
         faults = self._faults
         faults.http, faults.frame_faults, faults.old_snapshots = [], [], 0
         faults.silent_until_ms = faults.held_until_ms = 0

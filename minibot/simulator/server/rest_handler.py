@@ -59,7 +59,7 @@ class Paper(Protocol):
     def answer(
         self, method: str, name: str, query: str, body: bytes, headers: Mapping[str, str]
     ) -> tuple[Any, dict[str, str]]:
-        """Return the answer to a signed call, and additional headers; query and body as sent.
+        """Return the answer to a call, and additional headers; query and body as sent.
 
         Raises:
             ApiError: The call is refused.
@@ -78,7 +78,10 @@ class RestHandler:
         self._paper = paper
 
     def refuse_order(self, request: web.Request) -> web.Response | None:
-        """Count and refuse a trading call; None if it is no such call, or allowed here."""
+        """Count and refuse a trading call; None if it is no such call, or the paper account's.
+
+        A call is a trading call by its path, or under `/api/` by a method but GET and HEAD.
+        """
         is_order = _ORDER_PATH.match(request.path) or (
             request.path.startswith("/api/") and request.method not in ("GET", "HEAD")
         )

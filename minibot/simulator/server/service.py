@@ -174,7 +174,7 @@ async def serve(
         done: Set from outside to end it.
 
     Raises:
-        Refusal: A port is taken, or the source broke while it was played.
+        Refusal: A port is taken, or the source or the fault script broke while it was played.
     """
     await server.listen(port, tls)
     on_ready()

@@ -107,7 +107,7 @@ class Generator:
     def past_bars(self, symbol: str, interval: str) -> list[Bar]:
         """Return the bars of the last two hours before the origin, as the market makes them.
 
-        The first bar of a longer interval holds only its known part, as the tickers count it.
+        A longer bar across the beginning of these two hours holds only its part within them.
         """
         if symbol not in self._past:
             first = ORIGIN_MS // 1000 - PAST_S

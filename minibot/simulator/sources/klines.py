@@ -9,9 +9,10 @@ The model, the same for the same file every time:
   so the klines made from the trades are the file's again, as long as the volume suffices for four
   trades. Quote volume and the taker's share follow from the trades and differ from the file's.
 * A taker sells where the price falls and buys where it rises; the touch is one tick wide.
-* The rate of messages is the configured one, half quotes and half trades, but never more trades
-  than the bar had, nor than `TRADES_MAX`. A bar without volume has a quote a second and no trade.
-  Where the file has no bar at all there is silence.
+* The rate of messages is the configured one, half quotes and half trades, but no more trades than
+  the bar had or `TRADES_MAX`. Its four prices need `TRADES_MIN` trades, even if it had fewer. A
+  bar without volume has a quote a second and no trade. Where the file has no bar at all there is
+  silence.
 
 No depth: a bar says nothing about it.
 """

@@ -40,7 +40,10 @@ class Player:
         return self.ended.is_set()
 
     async def run(self) -> None:
-        """Play to the end of the source, then keep connections alive in silence, without end."""
+        """Play to the end of the source, then keep connections alive in silence, without end.
+
+        A bar that still grows at the end is never closed.
+        """
         clock = self._venue.clock
         while not clock.is_started:
             if not self._try_start():

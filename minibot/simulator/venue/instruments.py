@@ -87,7 +87,8 @@ def symbol_infos(
         samples: Finest price and quantity of each symbol (`p`, `q`), for derived rules.
 
     Raises:
-        Refusal: A symbol has neither an entry nor a trade nor a known quote asset.
+        Refusal: A symbol has no entry here or in the table, and its rules cannot be derived: it
+            has no sample, or no known quote asset.
     """
     table = orjson.loads(TABLE_PATH.read_bytes())["symbols"]
     infos: dict[str, dict[str, Any]] = {}

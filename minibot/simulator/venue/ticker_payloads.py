@@ -108,4 +108,7 @@ OF_ALL: Final[dict[str, Payload]] = {
     "!ticker_4h@arr": rolling_ticker("4h"),
     "!ticker_1d@arr": rolling_ticker("1d"),
 }
-"""Streams of all symbols: a list of those that have changed. `!ticker@arr` went in March 2026."""
+"""Streams of all symbols, once a second: a list of those that traded since the second before.
+
+`!ticker@arr` went in March 2026.
+"""

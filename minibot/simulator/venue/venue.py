@@ -17,7 +17,7 @@ class Venue:
     """All symbols of one source, the exchange's time, and its counters.
 
     `history` maps a symbol to closed bars from before the origin, oldest first, with the name of
-    their interval.
+    their interval. They are its whole past: the source's own is used for other symbols alone.
     """
 
     def __init__(
