@@ -27,12 +27,13 @@ PROFILED: Final = {"alert", "backtest", "config", "doctor", "guard", "night", "o
 _BUNDLE: Final = ".tar.gz"
 _FOLDERED: Final = {name for _, names in GROUPS.values() for name in names} - PLACELESS
 # A command in a message: its verb with what it is to do, and its words up to the next stop or
-# command.
+# command. A sentence about a verb is none, nor is a list or help that is the same everywhere.
 _COMMAND: Final = re.compile(
-    r"(?<![\w./\\-])minibot (?P<verb>[a-z]+(?:-[a-z]+)*)(?![\w-])"
+    r"(?<![\w./\\-])minibot (?P<verb>[a-z]+(?:-[a-z]+)*)(?![\w-])(?! (?:has|takes) no )"
     r"(?P<action>(?: (?:activate|add|adopt|apply|check|install|list|remove|rollback|show|test))?\b)"
     r"(?P<words>(?:(?!minibot |\. )[^;,`)\n])*)"
 )
+_IS_SAME: Final = re.compile(r" --(?:help|list)\b")
 _HAS_VAR: Final = re.compile(r"(?<!\S)--var\b")
 _HAS_PROFILE: Final = re.compile(r"(?<!\S)(?:-c|--config)\b")
 
@@ -58,6 +59,8 @@ class Place(NamedTuple):
 
     def _placed(self, found: re.Match[str]) -> str:
         verb, words = found["verb"], found["words"]
+        if _IS_SAME.match(words):
+            return found[0]
         flags = ""
         if self.profile and verb in PROFILED and not _HAS_PROFILE.search(words):
             flags += f" --config {pasted(self.profile)}"
