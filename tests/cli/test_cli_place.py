@@ -104,6 +104,7 @@ def test_night_in_a_folder_of_its_profile_names_that_folder(
         profile_of_start(parsed(["night", "--config", DEMO]))
 
         assert placed("See: minibot report") == "See: minibot report --var var/none"
+    profile_of_start(parsed(["night", "--config", DEMO]))  # No verb runs: nothing is remembered.
     assert placed("See: minibot report") == "See: minibot report"
 
 

@@ -40,9 +40,8 @@ LABEL = re.compile(r" *\S+(?: \S+)* {2,}")
 # A line of progress: title, share where the whole is known, seconds.
 PROGRESS = re.compile(r".+: (?:\d+ %, )?\d+ s")
 STYLES = {"good": "green", "bad": "red", "dim": "dim", "": ""}
-# Place that commands in lines and messages name.
-_ANYWHERE = Place()
-_PLACE: ContextVar[Place] = ContextVar("place", default=_ANYWHERE)
+# Place that commands in lines and messages name; None while no verb runs.
+_PLACE: ContextVar[Place | None] = ContextVar("place", default=None)
 
 
 @contextmanager
@@ -56,13 +55,16 @@ def speaking_of(place: Place) -> Iterator[None]:
 
 
 def speak_of_folder(root: Path) -> None:
-    """Let further commands name another folder, up to the end of the context that holds."""
-    _PLACE.set(_PLACE.get()._replace(folder=folder_word(root)))
+    """Let further commands name another folder, up to the end of the verb that runs, if any."""
+    place = _PLACE.get()
+    if place is not None:
+        _PLACE.set(place._replace(folder=folder_word(root)))
 
 
 def placed(text: str) -> str:
     """Return a text whose commands name the place of this command line."""
-    return _PLACE.get().named_in(text)
+    place = _PLACE.get()
+    return text if place is None else place.named_in(text)
 
 
 def show(arguments: argparse.Namespace, document: object, lines: Sequence[str]) -> None:
