@@ -260,7 +260,7 @@ COUNTED = {
     "OCO": (2, 2, 1),
     QUOTED: (2, 1, 1),
 }
-"""What an order counts at the venue as: orders, algo orders and lists."""
+"""Orders, algo orders and lists as which the venue counts an order of each type."""
 
 
 @pytest.mark.row("B-53")
