@@ -146,7 +146,7 @@ def test_bench_of_one_measure_prints_a_document_with_all_samples(
     document = json.loads(capsys.readouterr().out)
     (measure,) = document["measures"]
 
-    assert {"bench", "command", "machine", "system", "disk", "versions"} <= document.keys()
+    assert {"bench", "command", "machine", "system", "disk", "pace", "versions"} <= document.keys()
     assert "sync p50" in document["disk"]
     assert measure["id"] == "J4"
     assert len(measure["samples"]["ratio"]) == 2

@@ -80,16 +80,15 @@ def test_what_a_peer_gave_is_kept_and_taken_from_there_until_something_is_anothe
     """Figures of peers are kept until data, scripts, locks or repetitions change."""
     ran = []
 
-    def run(
-        peer: backtest_peers.Peer, python: Path, data: Path, core: int, run_s_max: float
-    ) -> dict[str, object]:
-        ran.append(peer.name)
-        if "hft" in peer.name:
+    def run(words: list[str], data: Path, core: int, run_s_max: float) -> dict[str, object]:
+        script = Path(words[1]).name
+        ran.append(script)
+        if "hft" in script:
             raise subprocess.TimeoutExpired("numba", run_s_max)
         return {"ev_per_s": 7}
 
     monkeypatch.setattr(backtest_peers, "_environment", lambda peer: Path("python"))
-    monkeypatch.setattr(backtest_peers, "_run", run)
+    monkeypatch.setattr(backtest_peers, "run_script", run)
     text = "one"
     monkeypatch.setattr(backtest_peers, "_told", lambda peer, data, repeats: text)
     peers = (backtest_peers.TICKS[0], backtest_peers.TICKS[-1])
@@ -101,7 +100,8 @@ def test_what_a_peer_gave_is_kept_and_taken_from_there_until_something_is_anothe
 
     assert first == again
     assert first.missing == {peers[1].name: "did not end within 12 s"}
-    assert [name for name in ran if name == peers[0].name] == [peers[0].name] * 3
+    script = peers[0].script.name
+    assert [name for name in ran if name == script] == [script] * 3
 
 
 def test_every_peer_has_a_lock_of_its_packages() -> None:

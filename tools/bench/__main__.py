@@ -9,7 +9,7 @@
     python -m tools.bench risk --before COMMIT       portfolio, entries, scanner, storm, a year
     python -m tools.bench operator                   page, ops, report, bundle, verbs, alerts
 
-Every report names machine, disk and load, because other work on the machine changes the figures.
+Every report names machine, disk, load and pace, because the machine changes the figures.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from tools.bench import (
     machine,
     market,
     operator,
+    pace,
     peers,
     risk,
     risk_year,
@@ -161,10 +162,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         "command": command,
         **machine.describe(arguments.folder),
     }
+    speed = pace.Pace(arguments.folder.resolve() / "pace")
+    speed.measure()
     measures: list[Measure] = []
     for id_, measure in _measures(arguments):
         print(f"{id_} ...", file=sys.stderr, flush=True)
         measures += measure()
+    speed.measure()
+    head["pace"] = speed.told
     if arguments.json:
         document = {
             **head,

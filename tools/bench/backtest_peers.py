@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -129,7 +130,8 @@ def compare(
                 print(f"  {name} ...", file=sys.stderr, flush=True)
                 python = _environment(peer)
                 most = run_s_max or peer.run_s_max
-                runs = [_run(peer, python, data, core, most) for _ in range(repeats)]
+                words = [str(python), str(peer.script), *peer.words[1:]]
+                runs = [run_script(words, data, core, most) for _ in range(repeats)]
                 # Read again, because another bench may have written meanwhile.
                 kept = _kept(data)
                 known = kept[name] = {"of": told, "runs": runs}
@@ -184,12 +186,22 @@ def _environment(peer: Peer) -> Path:
     return python
 
 
-def _run(peer: Peer, python: Path, data: Path, core: int, run_s_max: float) -> dict[str, Any]:
-    words = [str(python), str(peer.script), *peer.words[1:]]
-    if os.name != "nt":
-        words = ["taskset", "-c", str(core), *words]
+def run_script(words: list[str], data: Path, core: int, run_s_max: float) -> dict[str, Any]:
+    """Run a script of `SCRIPTS` over a folder of data, by CPU time, and return its figures.
+
+    Args:
+        words: Python, path of the script, arguments.
+        data: The folder of its market.
+        core: That it is pinned to, where the system can.
+        run_s_max: How long it may take.
+
+    Raises:
+        OSError: It printed no figures.
+        subprocess.TimeoutExpired: It took longer.
+    """
+    pinned = ["taskset", "-c", str(core)] if shutil.which("taskset") else []
     done = subprocess.run(
-        words,
+        [*pinned, *words],
         cwd=SCRIPTS,
         env={
             **os.environ,
