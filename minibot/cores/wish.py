@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import final
 
+from minibot.events.decimals import mul_div_down
+from minibot.events.money import qty_for
 from minibot.events.native import mypyc_attr
+from minibot.events.unit_sizes import BPS
 
 
 @mypyc_attr(acyclic=True)
@@ -13,7 +16,8 @@ class Wish:
     """Bounds on the size of an order, all of which apply, and levels of a position.
 
     Attributes:
-        notional: Quote amount in hundred-millionths; 0 for none.
+        notional: Quote amount in hundred-millionths that an entry may cost, or that a sale is to
+            bring at the bid; 0 for none.
         share_bps: Share in basis points: of the largest exposure for an entry, of the position for
             a sale; 0 for none. The largest exposure is the lesser of the shares of equity
             `risk.exposure_ratio_max_bps` and `bucket_active_bps`, if that is set.
@@ -67,6 +71,22 @@ class Wish:
     def has_levels(self) -> bool:
         """True if it names a level of the position."""
         return self.stop > 0 or self.target > 0 or self.has_trail
+
+    def qty_of(self, held: int, bid: int) -> int:
+        """Return the wanted quantity of a sale: the least of the parts it names, 0 without one.
+
+        Args:
+            held: Quantity of the position in hundred-millionths; the result may be above it.
+            bid: Price at which `notional` is valued, in hundred-millionths; above 0.
+        """
+        parts: list[int] = []
+        if self.share_bps:
+            parts.append(mul_div_down(held, self.share_bps, BPS))
+        if self.notional:
+            parts.append(qty_for(self.notional, bid))
+        if self.qty:
+            parts.append(self.qty)
+        return min(parts, default=0)
 
     def values(self) -> tuple[int, ...]:
         """Return all values, in the order of the constructor."""

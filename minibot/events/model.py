@@ -565,7 +565,9 @@ class Signal(Payload, frozen=True):
     strategy: Annotated[Name | None, "Name of the strategy."] = None
     params_hash: Annotated[Sha256 | None, "Hash of the strategy's parameters."] = None
     notional: Annotated[
-        Number | None, "Quote amount that the strategy wants an entry to cost; risk may cut it."
+        Number | None,
+        "Quote amount that the strategy wants an entry to cost, or a sale to bring; risk may cut "
+        "it.",
     ] = None
     share_bps: Annotated[
         int | None,

@@ -11,8 +11,6 @@ from typing import Final
 
 from minibot.accounting.order_rules import OrderRules
 from minibot.cores.messages import Message, SignalMessage
-from minibot.cores.wish import Wish
-from minibot.events.decimals import mul_div_down
 from minibot.events.model import BLOCK, BUY, EXIT, SELL, Event
 from minibot.events.money import PLACES, cost_up
 from minibot.events.reasons import (
@@ -29,7 +27,6 @@ from minibot.events.reasons import (
     SIGNAL_EXIT,
     UNIVERSE_EXIT,
 )
-from minibot.events.unit_sizes import BPS
 from minibot.risk.campaign import RECOVERY_QTY, recovery_rows
 from minibot.risk.campaign_steps import part_left
 from minibot.risk.checks import (
@@ -105,7 +102,7 @@ def on_sell(state: RiskState, market: Market, signal: SignalMessage) -> list[Mes
     if checks.judge(sell_rows(state, market, signal)) and rules is not None:
         most = None
         if signal.wish is not None:
-            wanted = wished_qty(signal.wish, market)
+            wanted = signal.wish.qty_of(market.qty, market.bid)
             most = part_of(state, market, rules, wanted)
             orders = SKIPPED if most is None else verdict.left.orders
             checks.judge(part_rows(state, market, orders, wanted))
@@ -131,14 +128,6 @@ def sell_rows(state: RiskState, market: Market, signal: SignalMessage) -> tuple[
         (TICK_AGE, tick_age(market, now), limits.tick_age_ms_max),
         (mark_gate(market), SKIPPED if has_touch else True, False),
     )
-
-
-def wished_qty(wish: Wish, market: Market) -> int:
-    """Return the quantity of a position that a strategy wants to sell."""
-    share = mul_div_down(market.qty, wish.share_bps, BPS)
-    if wish.share_bps and wish.qty:
-        return min(share, wish.qty)
-    return share if wish.share_bps else wish.qty
 
 
 def part_rows(state: RiskState, market: Market, orders: int, wanted: int) -> tuple[Row, ...]:

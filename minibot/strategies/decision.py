@@ -360,13 +360,15 @@ def sell(
     score: int = SCORE,
     confidence: int = CONFIDENCE,
     code: str = OWN_RULE,
+    notional: Amount = None,
     share_bps: int | None = None,
     qty: Amount = None,
     valid_ms: int | None = None,
 ) -> Decision:
-    """Return the wish to be flat, or to hold less; see `buy`.
+    """Return the wish to be flat, or to hold less, at the market; see `buy`.
 
-    Purchases of the symbol that rest at a limit are withdrawn.
+    Purchases of the symbol that rest at a limit are withdrawn. To sell at a price or by a trail,
+    move the target or the stop with `adjust`.
 
     Args:
         reason: As in `buy`.
@@ -374,17 +376,22 @@ def sell(
         score: As in `buy`.
         confidence: As in `buy`.
         code: As in `buy`.
-        share_bps: Share of the position to sell in basis points; by default all of it. A rest too
+        notional: Quote amount to sell for at the bid, exact; by default all is sold. A rest too
             small to be sold later is sold with it.
-        qty: The same as a base amount, exact; the smaller of the two counts.
+        share_bps: The same as a share of the position in basis points.
+        qty: The same as a base amount, exact; the smallest of the three counts.
         valid_ms: As in `buy`.
 
     Raises:
         ValueError: A value is out of its bounds.
     """
     decision = _sound(decision_of(SELL, score, confidence, code, f"SELL: {reason}", checks))
-    if share_bps is not None or qty is not None:
-        decision.wish = _wish(share_bps=_share(share_bps), qty=_amount("qty", qty))
+    if notional is not None or share_bps is not None or qty is not None:
+        decision.wish = _wish(
+            notional=_amount("notional", notional),
+            share_bps=_share(share_bps),
+            qty=_amount("qty", qty),
+        )
     return _valid(decision, valid_ms)
 
 

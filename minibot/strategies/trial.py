@@ -17,7 +17,7 @@ from typing import Final
 from minibot.cores.closed_bar import BarInput, ClosedBar
 from minibot.cores.core_profile import venue_name
 from minibot.cores.wish import Wish
-from minibot.events.decimals import div_up, mul_div_down, round_down
+from minibot.events.decimals import div_up, round_down
 from minibot.events.intervals import (
     INTERVAL_MS,
     align,
@@ -38,7 +38,7 @@ from minibot.events.model import (
     RunOpening,
 )
 from minibot.events.money import PLACES, UNIT, amount_text, cost_up, parse_amount
-from minibot.events.unit_sizes import BPS, MINUTE_MS
+from minibot.events.unit_sizes import MINUTE_MS
 from minibot.kernel.canonical import decode, encode
 from minibot.kernel.errors import ConfigError, MinibotError
 from minibot.runtime.configuration.config import load_config
@@ -314,8 +314,7 @@ class Trial:
         held = parse_amount(self.view.held.text)
         if wish is None:
             return held
-        part = mul_div_down(held, wish.share_bps, BPS) if wish.share_bps else held
-        part = min(part, wish.qty) if wish.qty else part
+        part = min(held, wish.qty_of(held, price))
         if _is_too_small(held - part, price):
             return held
         part = round_down(part, QTY_STEP)

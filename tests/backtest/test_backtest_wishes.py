@@ -401,8 +401,10 @@ class Parts(Strategy):
         turn = self.count % 12
         if turn in (1, 3, 5):
             return buy("a step", notional=30)
-        if turn in (6, 7):
+        if turn == 6:
             return sell("a part", share_bps=4_000)
+        if turn == 7:
+            return sell("an amount", notional="20")
         if turn == 8:
             return sell("a quantity", qty="0.00011")
         return sell("the rest") if turn == 10 else None

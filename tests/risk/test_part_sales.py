@@ -36,6 +36,11 @@ def held(one: Desk) -> Decimal:
         ({"share_bps": 2_500}, "2.5"),
         ({"qty": "3"}, "3"),
         ({"qty": "3", "share_bps": 2_500}, "2.5"),
+        ({"notional": "250"}, "2.5"),
+        ({"notional": "250", "share_bps": 3_000}, "2.5"),
+        ({"notional": "250", "qty": "2"}, "2"),
+        ({"notional": "123.45"}, "1.234"),
+        ({"notional": "5000"}, COINS),
         ({"share_bps": 3_333}, "3.333"),
         ({"qty": "1.23456789"}, "1.234"),
         ({"share_bps": 10_000}, COINS),
@@ -91,7 +96,11 @@ def test_part_of_more_than_is_held_says_what_was_cut() -> None:
 
 @pytest.mark.parametrize(
     ("wish", "reason"),
-    [({"share_bps": 1}, "min_notional"), ({"qty": "0.0009"}, "min_notional")],
+    [
+        ({"share_bps": 1}, "min_notional"),
+        ({"qty": "0.0009"}, "min_notional"),
+        ({"notional": "0.1"}, "min_notional"),
+    ],
 )
 def test_part_too_small_to_sell_is_refused(wish: dict[str, Any], reason: str) -> None:
     """The venue takes no such order, and more than is wanted is not sold."""

@@ -1404,7 +1404,9 @@ SELLS_PARTS = "if tick.price < 96:\n    return None if view.is_long else buy('lo
 )
 
 
-@pytest.mark.parametrize("part", ["share_bps=3_333", "qty='0.1234567'", "share_bps=1"])
+@pytest.mark.parametrize(
+    "part", ["share_bps=3_333", "qty='0.1234567'", "notional='30'", "share_bps=1"]
+)
 def test_strategy_that_sells_parts_passes_its_trial(part: str, tmp_path: Path) -> None:
     """A part of a part has more places than the venue takes, as in a night, which rounds it."""
     path = written(tmp_path, on_tick(*SELLS_PARTS.format(part).splitlines()))

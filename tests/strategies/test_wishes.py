@@ -87,7 +87,11 @@ def test_adjustment_wants_a_level() -> None:
 
 
 @pytest.mark.parametrize(
-    "wish", [{"share_bps": 0}, {"qty": "0"}, {"qty": Decimal("NaN")}, {"qty": -1}, {"qty": 0.5}]
+    "wish",
+    [
+        *({"share_bps": 0}, {"qty": "0"}, {"qty": Decimal("NaN")}, {"qty": -1}, {"qty": 0.5}),
+        *({"notional": "0"}, {"notional": 2.5}, {"notional": "-1"}),
+    ],
 )
 def test_part_that_nobody_could_sell_is_an_error_of_the_strategy(wish: dict[str, Any]) -> None:
     """A wrong value is told where it is given; without one the whole is sold."""

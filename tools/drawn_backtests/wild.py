@@ -89,6 +89,8 @@ def _buy(drawn: list[int], bid: float) -> Decision:
 def _sell(drawn: list[int], bid: float) -> Decision:
     if drawn[2] & 1:
         return sell("drawn", share_bps=1 + 39 * drawn[3])
+    if drawn[2] & 4:
+        return sell("drawn", notional=str(5 + drawn[3]))
     return sell("drawn", qty=f"{(1 + drawn[3]) / 10_000:.4f}" if drawn[2] & 2 else None)
 
 

@@ -367,6 +367,7 @@ class Weather:
         if side == SELL or rng.random() < 0.3:
             wish |= self._some({"share_bps": rng.choice((1, 50, 2_500, 5_000, 9_999, 10_000))})
         if side == SELL:
+            wish |= self._some({"notional": rng.choice(("0.00000001", "7", "40", "1000000"))})
             return wish | self._some({"qty": amount_text(rng.choice((1, 10**4, 10**7, 10**12)))})
         if side == BUY:
             wish |= self._some({"notional": rng.choice(("0.00000001", "7", "40", "1000000"))})

@@ -44,6 +44,7 @@ from minibot.events.model import (
     RunOpening,
 )
 from minibot.events.money import (
+    UNIT,
     cost_up,
     fee_up,
     parse_amount,
@@ -479,7 +480,7 @@ class Watch:
         if replaces in self._working and self._working[replaces].is_triggered:
             self._see("SELL of what a limit left")
         if not order.rests:
-            self._require_narrowed(intent, ask, now)
+            self._require_narrowed(intent, bid, ask, now)
         if intent.side == BUY:
             if self._has_campaigns:
                 is_new = intent.cause.text not in self._entries
@@ -494,7 +495,7 @@ class Watch:
         if len(self._orders_ts) > self._rate_max:
             self._fail(CAP, f"{len(self._orders_ts)} orders within a minute")
 
-    def _require_narrowed(self, intent: IntentMessage, ask: int, now: int) -> None:
+    def _require_narrowed(self, intent: IntentMessage, bid: int, ask: int, now: int) -> None:
         """Require that an order is within what its strategy wanted."""
         signal = self._signals.get(intent.cause.text)
         wish = None if signal is None else signal.wish
@@ -515,7 +516,9 @@ class Watch:
         held = self._known.get(symbol, 0)
         free = held - self._selling(symbol)
         wanted = [held * wish.share_bps // 10_000] if wish.share_bps else []
-        most = min([*wanted, wish.qty] if wish.qty else wanted)
+        wanted += [wish.qty] if wish.qty else []
+        wanted += [wish.notional * UNIT // bid] if wish.notional else []
+        most = min(wanted)
         self._see("SELL of a part" if qty < free else "SELL of all")
         rests = any(each.rests and each.symbol == symbol for each in self._working.values())
         if qty <= most or rests or self._core is None:
