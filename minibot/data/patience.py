@@ -79,7 +79,8 @@ class Patience:
             try:
                 return request()
             except RestError as error:
-                if error.kind == BANNED:
+                is_long = error.retry_after_ms > RETRY_AFTER_MS_MAX
+                if error.kind == BANNED or (error.kind == RATE_LIMITED and is_long):
                     raise self._banned(error) from error
                 if error.kind not in _PASSING or attempt == self.attempts_max:
                     raise
@@ -89,8 +90,6 @@ class Patience:
     def _wait(self, error: RestError, attempt: int, silent_ms: int) -> None:
         wait_ms = min(BACKOFF_MS_MIN << (attempt - 1), BACKOFF_MS_MAX)
         if error.kind == RATE_LIMITED:
-            if error.retry_after_ms > RETRY_AFTER_MS_MAX:
-                raise self._banned(error) from error
             wait_ms = max(wait_ms, error.retry_after_ms)
         is_long = error.kind in (TIMEOUT, UNREACHABLE) and silent_ms + wait_ms >= LOOK_AFTER_MS
         self.print_line(f"{error}; retrying in {wait_ms / 1000:g} s" + f"; {LOOK}" * is_long)

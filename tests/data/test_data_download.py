@@ -22,7 +22,7 @@ from minibot.data.klines import open_klines
 from minibot.data.patience import ATTEMPTS_MAX, Patience
 from minibot.data.store import Series, StoredFile, locked, rest_period
 from minibot.data.treatment import Treatment
-from minibot.exchanges.base import RestError
+from minibot.exchanges.base import RATE_LIMITED, SERVER, RestError
 from minibot.exchanges.binance.archive import ArchiveHost
 from minibot.exchanges.binance.archive_files import archive_files
 from minibot.exchanges.binance.rest import BinanceRest
@@ -975,6 +975,22 @@ def test_rest_page_with_a_row_that_is_none_is_not_named_though_later_pages_fail(
     assert len(fetched.troubles) == 1
     assert opens(desk.series("15m").folder) == [row[0] for row in pages[1]]
     assert desk.series("15m").changed() == []
+
+
+@pytest.mark.parametrize("attempt", [1, ATTEMPTS_MAX])
+def test_long_silence_is_refused_at_each_attempt(attempt: int) -> None:
+    """A 429 for a day ends all requests to the host, at the last attempt as at the first."""
+    passing = [RestError(SERVER, "down")] * (attempt - 1)
+    answers = iter([*passing, RestError(RATE_LIMITED, "x", retry_after_ms=24 * HOUR_MS)])
+    clock, lines = FakeClock(), list[str]()
+
+    def request() -> None:
+        raise next(answers)
+
+    with pytest.raises(Refusal, match=r"until 2025-02-11 05:00:\d\d UTC"):
+        Patience(clock, lines.append).ask(request)
+
+    assert len(clock.waits) == len(lines) == attempt - 1
 
 
 def test_retry_names_the_host_and_after_ten_seconds_what_to_do() -> None:
