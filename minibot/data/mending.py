@@ -116,7 +116,8 @@ def _is_sound(row: Numbered, report: DataReport, treatment: Treatment) -> bool:
     if not 0 < low <= min(kline.open, kline.close) <= max(kline.open, kline.close) <= high:
         report.add(PRICES, number, ts, _prices_text(kline))
         return treatment.prices != "drop"
-    if min(kline.volume, kline.quote_volume, kline.trades) < 0:
+    counts = (kline.volume, kline.quote_volume, kline.trades, kline.taker_volume, kline.taker_quote)
+    if min(counts) < 0:
         report.add(ROWS, number, ts, "a volume or a count below zero")
         return treatment.rows != "drop"
     if kline.volume == 0:

@@ -50,6 +50,10 @@ CASES: list[tuple[str, str, list[Row], int, int, dict[str, list[int]]]] = [
     ("columns", "rows", with_row(2, GOOD[2][:9]), 1, 3, {}),
     ("count below zero", "rows", with_row(2, [*GOOD[2][:8], -4, *GOOD[2][9:]]), 1, 3, {}),
     *(
+        (f"takers' {at}", "rows", with_row(2, [*GOOD[2][:at], "-1", *GOOD[2][at + 1 :]]), 1, 3, {})
+        for at in (9, 10)
+    ),
+    *(
         (f"count {count}", "rows", with_row(2, [*GOOD[2][:8], count, *GOOD[2][9:]]), 1, 3, {})
         for count in ("1_000", "+4", str(2**63))
     ),
