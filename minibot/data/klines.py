@@ -100,7 +100,9 @@ def inspect_klines(
     rows = list(_read(path, report))
     if not rows and not report.troubles:
         raise _no_row(path)
-    report.interval = interval or interval_of(path, [kline.open_ts for _, kline in rows])
+    opens = [kline.open_ts for _, kline in rows]
+    # No good row shows an interval: the report has to name the bad ones.
+    report.interval = interval or (interval_of(path, opens) if opens else named_interval(path))
     klines = treat(rows, report, treatment)
     return KlineSet(report.symbol, report.interval, klines, report)
 
@@ -143,7 +145,7 @@ def interval_of(path: Path, opens: list[int]) -> str:
     The usual step is the most common one. The rows allow a name's interval that divides it.
 
     Raises:
-        Refusal: Their step is not an interval.
+        Refusal: Their step is not an interval; or neither rows nor name tell one.
     """
     steps_ms = Counter(later - former for former, later in pairwise(sorted(set(opens))))
     step_ms = steps_ms.most_common(1)[0][0] if steps_ms else 0
@@ -154,6 +156,11 @@ def interval_of(path: Path, opens: list[int]) -> str:
     for known, length_ms in INTERVALS.items():
         if length_ms == step_ms and step_ms:
             return known
+    if not step_ms:
+        raise Refusal(
+            f"{path}: no two rows of different times, so that only a name shows the interval.",
+            "Name it like BTCUSDT-1m-2025-01-01.csv.",
+        )
     raise Refusal(
         f"{path}: rows {step_ms} ms apart are not an interval of the venue.",
         f"Known: {', '.join(INTERVALS)}.",

@@ -316,6 +316,29 @@ def test_report_of_several_files_tells_what_was_settled_in_each(gaps: str, tmp_p
     assert report.rows == (7 if gaps == "flat" else 5)
 
 
+def test_file_of_bad_rows_alone_is_refused_for_them_whatever_its_name(tmp_path: Path) -> None:
+    """Without a good row nothing shows an interval: the rows are named, as with one in the name."""
+    bad = [[*cells[:4], "abc", *cells[5:]] for cells in GOOD]
+    for name in ("BTC-USDT.csv", "BTC-USDT-1m.csv"):
+        path = write_rows(tmp_path / name, bad)
+
+        with pytest.raises(Refusal, match=r"6 x rows .*row 1: has no number \('abc'\)"):
+            open_klines(path)
+        with pytest.raises(Refusal, match="without any row"):
+            open_klines(path, KEEP_ALL)
+        assert check(path, KEEP_ALL).troubles["rows"].count == 6
+
+
+def test_single_row_without_an_interval_in_its_name_says_how_to_name_it(tmp_path: Path) -> None:
+    """Bars of one time show no step, so the name has to tell the interval."""
+    path = write_rows(tmp_path / "BTC-USDT.csv", GOOD[:1])
+
+    with pytest.raises(Refusal, match="no two rows of different times") as refusal:
+        open_klines(path)
+
+    assert "BTCUSDT-1m" in refusal.value.remedy
+
+
 def test_files_of_two_symbols_are_no_series(tmp_path: Path) -> None:
     """Files of two symbols are refused as one series."""
     first = open_klines(write_rows(tmp_path / "BTCUSDT-1m.jsonl", GOOD))
