@@ -6,7 +6,8 @@ for flags; it begins at a multiple of 64. The header names symbol, kind, rows, s
 sources, and for each column its place, type and decimal places: an amount is its integer times
 10**-places. Prices and quantities have eight places, as in the cores. A column of klines has fewer
 if a number would not fit 64 bits otherwise; a trade or tick with such a number is refused. Nothing
-is ever rounded. A file is written once, atomically, and never changed.
+is ever rounded. A file is written atomically and never changed; another one that is written to its
+path replaces it.
 """
 
 from __future__ import annotations
@@ -149,7 +150,8 @@ class Columns:
 
         Args:
             path: A file that `write_columns` wrote.
-            is_verified: Whether to check the sha256 of the whole file (a second a gigabyte).
+            is_verified: Whether to check the sha256 of the whole file (a second a gigabyte); only
+                then the attribute `sha256` is set.
 
         Raises:
             Refusal: Missing, not such a file, cut short, or changed.

@@ -88,9 +88,10 @@ def convert(
         interval: Interval of the klines, where rows and names do not tell it.
 
     Raises:
-        Refusal: A file cannot be used, or has trouble that the treatment refuses. Nothing of its
-            series is written then; a series written before it stays.
-        RunStop: A path is a folder, or the disk refused a write.
+        Refusal: A file cannot be used, or has trouble that the treatment refuses: nothing is
+            written. Where files of one series meet, trouble is found when its turn comes, klines
+            before trades: nothing of it is written, and series written before it stay.
+        RunStop: A path is a folder of several files, or the disk refused a write.
     """
     treatment = treatment or Treatment()
     klines: dict[tuple[str, str], list[KlineSet]] = {}

@@ -38,7 +38,8 @@ MONTH_LATE_MS: Final = 10 * 86_400_000
 _NEVER: Final = (ROWS, UNITS, ORDER, PRICES)
 # A host that did not answer within all attempts gets no request for the next file or series.
 _GONE: Final = (UNREACHABLE, TIMEOUT)
-# An interruption costs at most this many pages of a thousand rows.
+# An interruption costs at most this many pages of a thousand rows; a crash between a file and its
+# manifest costs the whole file, which `Series.forget_changed` drops.
 PAGES_A_WRITE: Final = 10
 # File ending of rows that have not passed their check; to the store such a file is no data.
 UNCHECKED: Final = ".unchecked"
@@ -104,7 +105,9 @@ class Fetched:
 
 
 class Download:
-    """Download of one series, up to a wanted span.
+    """Download of any number of series, one by each call of `fetch`.
+
+    A host that did not answer one call gets no request of a later one.
 
     Args:
         root: `var/data`.

@@ -15,7 +15,7 @@ from minibot.simulator.sources.kline_rows import BadRow, Cells, time_of
 
 
 class Kline(NamedTuple):
-    """One kline; `open_ts` and `close_ts` in Unix ms, all amounts in units of 10**-8."""
+    """One kline: two times in Unix ms, `trades` a count, the other eight in units of 10**-8."""
 
     open_ts: int
     close_ts: int
@@ -34,7 +34,8 @@ def kline_of(cells: Cells | BadRow) -> tuple[Kline, str] | BadRow:
     """Return the kline of twelve cells with the unit of its times, or the error of a bad row.
 
     A missing close time is 0 here: `mending.treat`, which knows the interval, sets it to a
-    millisecond before the next bar opens. Other missing cells count as zero.
+    millisecond before the next bar opens. A row without a price or the volume is bad; other
+    missing cells count as zero.
     """
     if isinstance(cells, BadRow):
         return cells

@@ -59,7 +59,8 @@ def open_klines(
     """Return the klines of a file, or of all files of a folder.
 
     A column file was judged when it was converted. A note in its report names the treatment of
-    then; the trouble itself, and its counts, are not in the file.
+    then; the trouble itself, and its counts, are not in the file. It has a symbol and an interval
+    of its own; those of the call are not compared with them.
 
     Args:
         path: JSON rows, CSV, archive zip, feather, columns, or a folder of one series.
@@ -202,8 +203,8 @@ def merged(sets: list[KlineSet], treatment: Treatment) -> KlineSet:
 
     Raises:
         Refusal: They have several symbols or intervals, or there is a gap or overlap between them
-            that the treatment does not settle. An overlap of two rows or more is also trouble of
-            `order`.
+            that the treatment does not settle. A set that begins before the last row of the set
+            before it is also trouble of `order`.
     """
     first = sets[0]
     if any((each.symbol, each.interval) != (first.symbol, first.interval) for each in sets):

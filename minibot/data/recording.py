@@ -157,7 +157,9 @@ class Recording:
     def saved(self) -> list[tuple[Path, int, int]]:
         """Close parts that a crash left open; return each with its line count and its last time.
 
-        Bytes after the last whole line are cut off. A part without a whole line is removed.
+        Bytes after the last whole line are cut off. A part without a whole line is removed. After
+        a crash within this call the next one does it again; a part may then be listed twice, with
+        the same sum.
         """
         found = []
         for path in sorted(self.folder.glob(f"tape-*.gz{OPEN}")):

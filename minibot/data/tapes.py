@@ -15,7 +15,8 @@ def parts_of(paths: Sequence[Path]) -> list[Path]:
     """Return the tape files of paths, folders expanded, in the order of their first times.
 
     Raises:
-        Refusal: A path does not exist, a folder holds no closed part, or a file is no tape.
+        Refusal: A path does not exist, a folder holds no closed part, or a file is no tape or has
+            no line.
     """
     found: list[Path] = []
     for path in paths:

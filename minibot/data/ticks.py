@@ -109,7 +109,7 @@ def inspect_trades(path: Path, treatment: Treatment, *, symbol: str = "") -> Tic
     """Return the trades of a file with its report, which has not been judged yet.
 
     Raises:
-        Refusal: Missing, or empty.
+        Refusal: Missing, or without any row below its header.
     """
     report = DataReport(path, TRADES, symbol or symbol_of(path))
     table = TickColumns(report.symbol, empty_columns(TRADE_COLUMNS), report)
@@ -131,6 +131,7 @@ def table_of_ticks(path: Path, symbol: str, ticks: Iterable[tuple[MarketTick, in
 
     Raises:
         Refusal: A number does not fit 64 bits in units of 10**-8.
+        ValueError: A number has more than eight places, which no market role writes.
     """
     columns = empty_columns(TICK_COLUMNS)
     appends = [columns[name].append for name in TICK_COLUMNS]

@@ -23,7 +23,7 @@ DAMAGED, ROWS, UNITS, ORDER, DUPLICATES, MISALIGNED, PRICES, ZERO_VOLUME, GAPS =
 )
 MEANINGS: Final = {
     DAMAGED: "the file is cut short or damaged",
-    ROWS: "unreadable rows: wrong columns, not a number, or more than 8 decimals",
+    ROWS: "bad rows: wrong columns, not a number, more than 8 decimals, or a volume below zero",
     UNITS: "rows whose times are written in another unit than the first row's",
     ORDER: "rows older than the row before",
     DUPLICATES: "duplicate rows, identical or contradictory",
@@ -39,8 +39,9 @@ class Treatment:
     """Treatment of each kind of trouble; the default for all is `refuse`.
 
     `keep` leaves rows, or a hole, as they are; `drop` leaves rows out, which makes a hole; `flat`
-    puts a bar without volume at the former close into each hole; `sort` puts rows into order;
-    `first` and `last` choose among several rows of one time (trades: of one id).
+    puts a bar without volume at the former close into each hole, and leaves one between trades as
+    it is; `sort` puts rows into order; `first` and `last` choose among several rows of one time
+    (trades: of one id).
     """
 
     gaps: str = REFUSE
@@ -93,8 +94,9 @@ class Place:
     """Place of trouble: row number from 1, market time in ms (0 if unknown), description.
 
     The row is the line of the file, a header included. Of trades, that holds for `rows`, `units`
-    and `damaged`; for other trouble the trades that were read are counted, in order of time. Where
-    several files meet, their rows are counted as one file's.
+    and `damaged`; for other trouble the trades that were read are counted: for `order` as they
+    stand in the file, else in order of time. Where several files meet, their rows are counted as
+    one file's.
     """
 
     row: int
