@@ -60,7 +60,7 @@ class Intake:
                 return []
             recent = list(data["recent"])
             self._progress.restore(data)
-        except (IntegrityError, KeyError, ValueError, TypeError) as error:
+        except (IntegrityError, AttributeError, KeyError, ValueError, TypeError) as error:
             self.context.log.warning("snapshot_unusable", detail=repr(error))
             # No next one may come, and this one would be a finding in the sealed run.
             path.unlink()

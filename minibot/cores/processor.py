@@ -140,7 +140,7 @@ class Progress:
         The numbers in it are not checked: the file has a hash.
 
         Raises:
-            KeyError, TypeError, ValueError: A part is missing, or cannot be read.
+            AttributeError, KeyError, TypeError, ValueError: A part is missing, or cannot be read.
         """
         known, now = KnownIds(data["known"]), Now(data["now"])
         order = position_from_json(data["order"])

@@ -173,7 +173,7 @@ class Restart:
                 written = {name: position_from_json(at) for name, at in data["outputs"].items()}
                 processor.restore(data)
                 return processor, written
-        except (IntegrityError, KeyError, ValueError, TypeError) as error:
+        except (IntegrityError, AttributeError, KeyError, ValueError, TypeError) as error:
             context.log.warning("snapshot_unusable", detail=repr(error))
             # There may be no next snapshot, and this one would be a finding in the sealed run.
             path.unlink()

@@ -23,7 +23,7 @@ from minibot.ai.role import NICENESS
 from minibot.ai.settings import ai_settings
 from minibot.events.model import Ack, Beat, ModelActive, Recommendation
 from minibot.kernel.errors import IntegrityError, Refusal, RunStop
-from minibot.kernel.files import read_hashed
+from minibot.kernel.files import read_hashed, write_hashed
 from minibot.kernel.journal import JournalReader
 from minibot.kernel.line import decode_line
 from minibot.kernel.seal import seal_run
@@ -393,13 +393,16 @@ def test_role_sets_an_event_against_its_contract_aside_and_stops(
 def test_unusable_hint_of_the_clerk_goes_and_keeps_no_next_one_from_being_written(
     stage: Callable[..., Stage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A damaged hint only costs time, whether it is met at a start or at the next saving."""
+    """A hint that is damaged or has another form only costs time, at a start as at a saving."""
     one = stage()
     context = RoleContext("ai_role", one.run_dir, Control(), SilentHeartbeat("ai_role"))
     intake = Intake(context)
     path = intake.folders["market_ticks"] / HINT_FILE
     path.write_bytes(b"damaged")
 
+    assert intake.hint() == []
+    assert not path.exists()
+    write_hashed(path, {"run_id": context.run_id, "recent": [], "known": [1], "now": 0})
     assert intake.hint() == []
     assert not path.exists()
     list(intake.logged())

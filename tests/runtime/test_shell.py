@@ -16,11 +16,13 @@ from minibot.cores.protocol import Core, Input
 from minibot.events.model import Beat, JsonObject, MarketTick, RunOpening
 from minibot.events.names import CONTROL, EXECUTION_ROLE, RISK_ROLE, STRATEGY_ROLE, TICKS
 from minibot.execution.core import core_from_config, core_from_state
+from minibot.kernel.files import write_hashed
 from minibot.kernel.queue import open_writer
 from minibot.kernel.verify import verify_tree
 from minibot.runtime.channels import Control, SilentHeartbeat
 from minibot.runtime.clock import suspend_ns
 from minibot.runtime.context import CLEAN, STOPPED, Output, RoleContext
+from minibot.runtime.restart import SNAPSHOT_FILE
 from minibot.runtime.shell import HOUSEKEEPING_NS, Shell
 from minibot.runtime.stop import is_flagged
 from minibot.watchdog.run_manifest import child_environ
@@ -149,6 +151,29 @@ def test_large_state_costs_a_role_no_more_than_a_longer_restart(
     assert restored == [size] * is_kept
     assert stage.acks(TICKS)[-1]["payload"]["to_seq"] == 400
     assert list(verify_tree(stage.var.queues)) == []
+
+
+@pytest.mark.parametrize("part", ["known", "inputs", "outputs"])
+def test_snapshot_of_another_form_costs_a_role_no_more_than_a_longer_restart(
+    tmp_path: Path, part: str
+) -> None:
+    """A snapshot with a list in place of an object goes, and the role starts without it."""
+    stage = Stage(tmp_path / "var")
+    publish(stage, CONTROL, OPENING)
+    publish(stage, TICKS, beats(BEATS))
+    at = {"seq": 0, "segment": 1, "offset": 0, "chain": ""}
+    sound = {"known": {}, "inputs": {}, "outputs": {}, "now": 0, "taken": 0, "tick_seq": 0}
+    path = stage.var.queues / TICKS / SNAPSHOT_FILE
+    write_hashed(path, {**sound, "order": at, "run_id": RUN_ID, "core": {}, part: [1]})
+    control, heartbeat = Control(), SilentHeartbeat(STRATEGY_ROLE)
+    context = RoleContext(STRATEGY_ROLE, stage.run_dir, control, heartbeat)
+    shell = Shell(context, lambda _: Heavy(1), lambda *_: Heavy(1), lambda *_: None)
+    shell.restore()
+    control.take("drain")
+
+    assert shell.run() == CLEAN
+    assert not path.exists()
+    assert stage.acks(TICKS)[-1]["payload"]["to_seq"] == BEATS
 
 
 KILLED: Final = """
