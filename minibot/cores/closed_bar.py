@@ -21,8 +21,10 @@ class ClosedBar:
         open_ts: When it opened, ms of exchange time.
         open, high, low, close: Prices.
         volume: Traded amount of base.
-        is_live: Whether it closed just now and is the newest of the bars closed with it. A bar of
-            history, or one that only fills a hole, is not live: it is too late to act on it.
+        is_live: Whether a strategy may act on it. A bar of an event is live unless its event is
+            history, which klines that fill a hole are too; so all bars that one trade closes after
+            a pause of the stream are live. Of the bars that a core makes from ticks, only the
+            newest is, and not if more bars are missing after it than may be filled.
     """
 
     __slots__ = ("close", "high", "interval", "is_live", "low", "open", "open_ts", "volume")

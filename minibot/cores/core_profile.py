@@ -56,9 +56,9 @@ KELLY_PERCENT: Final = 25
 """A quarter of Kelly's share, where the profile says nothing else."""
 
 TRADES_KEPT: Final = 1_000
-"""How many closed trades protections count at most, the newest. All are written in one line, at
-145 to 190 bytes each: at most three quarters of the shipped `queues.line_bytes_max`, and fewer if
-locks need more than is left."""
+"""How many closed trades protections count at most, the newest. All are written in one line of
+`risk_state` or `run_opening`, at 145 to 190 bytes each: at most three quarters of the shipped
+`queues.line_bytes_max`, and fewer if locks need more than is left."""
 
 TRADES_CARRIED: Final = 1_500
 """How many closed trades are carried for sizing kelly, the newest: 30 bytes each, in the line of
@@ -281,8 +281,9 @@ class StrategySection:
     horizon_ms: Annotated[
         int,
         whole(1000, 86_400_000),
-        "How long a signal is meant to hold, market time: risk refuses an older one, and a "
-        "purchase at the strategy's limit rests no longer. No position ends by it.",
+        "How long a signal is meant to hold, market time, if the strategy gives no time with it. "
+        "Risk refuses an older one, and one older than risk.signal_age_ms_max; a purchase at the "
+        "strategy's limit rests no longer. No position ends by it.",
     ]
     cooldown_ms: Annotated[int, whole(0, 86_400_000), "Wait after a signal to trade, market time."]
     cost_gate: Annotated[bool, "Hold when the expected move does not cover the costs."]
@@ -317,8 +318,8 @@ class ProtectionSection:
     Methods and parameters mean what they mean in freqtrade 2026.9. A trade is a position from flat
     to flat, its profit net of fees. Trades are judged at each close; a trade counts while its
     close lies less than the look-back before this one. A lock lasts from the last counted close
-    for the stop's duration, and to the end of the bar of strategy.bar_interval in which that ends
-    (a whole bar more where it ends between two). Times are market time. Nothing has a default
+    for the stop's duration, and to the end of the bar of strategy.bar_interval in which that ends;
+    an end between two bars lies in the second. Times are market time. Nothing has a default
     beyond those named here, and a key that the method does not read is refused.
     """
 
@@ -402,7 +403,10 @@ class DrawdownTierSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RiskSection:
-    """Limits; a limit has no default but off."""
+    """Limits; a limit has no default but off.
+
+    A value at a soft or hard limit passes; only one above it blocks, or stops the run.
+    """
 
     profile: Annotated[str, RISK_NAME, "Name of the limits."]
     policy_version: Annotated[
@@ -573,7 +577,8 @@ class RiskSection:
         one_of(LADDER, CAMPAIGN),
         "ladder: half of the original quantity is sold at the first rung, three tenths at the "
         "second, and the rest by stop, target or another exit. Parts are whole steps; a part too "
-        "small to sell joins the one before. A bid beyond both rungs sells both parts at once. "
+        "small to sell joins the one before, the first the one after. A bid beyond both rungs "
+        "sells both parts at once. "
         "campaign: all entries and exits of a symbol from flat to flat share one limit of "
         "entries and one worst loss; rungs are optional.",
     ] = field(default=None, metadata=OPTIONAL_OR_NULL)
@@ -600,7 +605,8 @@ class RiskSection:
         RECOVERY,
         "For exit_policy campaign: losses of the bid against the average entry, rising, and what "
         "each triggers once. hold: no further entry at this loss or a larger one. de-risk: "
-        "recovery_part_percent is sold, or everything if the rest would be too small to sell. "
+        "recovery_part_percent is sold, or everything if this part or the rest would be too small "
+        "to sell. "
         "exit: everything is sold. If several rows are reached at once, the deepest applies. "
         "Without the key: none.",
     ] = field(default=None, metadata=OPTIONAL)
@@ -742,8 +748,8 @@ class RiskSection:
     position_share_bps_min: Annotated[
         int | None,
         whole(1, 10_000),
-        "For sizing kelly: the smallest entry, as a share of the budget. Limits and caps may "
-        "leave less.",
+        "For sizing kelly: the smallest entry, as a share of the budget; without an edge there is "
+        "none. Limits and caps may leave less.",
     ] = field(default=None, metadata=OPTIONAL)
     position_share_bps_max: Annotated[
         int | None,
@@ -754,7 +760,7 @@ class RiskSection:
         int | None,
         whole(1, 10_000),
         "ATR, in basis points of the price, up to which an entry has its full size; at twice "
-        "this ATR it has half.",
+        "this ATR it has half. With sizing kelly it keeps at least position_share_bps_min.",
     ] = field(default=None, metadata=OPTIONAL)
     kelly_fraction_percent: Annotated[
         int | None,
@@ -843,8 +849,8 @@ class RiskSection:
     drift_max: Annotated[
         str | None,
         CORRELATION_RULE,
-        "Largest Kolmogorov-Smirnov distance between the two (blocks). A value that chance alone "
-        "exceeds one time in twenty is refused.",
+        "Largest Kolmogorov-Smirnov distance between the two (blocks). A profile whose value "
+        "chance alone exceeds one time in twenty is refused.",
     ] = field(default=None, metadata=OPTIONAL)
     late_fill_market_ms: Annotated[
         int | None,

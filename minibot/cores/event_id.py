@@ -1,6 +1,7 @@
 """Event ids, derived lazily: the hash is computed on first use, and most ids are never used.
 
-Derived ids are compared by the ids from which they derive, which needs no hash.
+Two derived ids are compared by the ids from which they derive. That needs no hash, unless one of
+these is itself derived and the other is not.
 """
 
 from __future__ import annotations
@@ -123,11 +124,13 @@ class RecentIds:
     def __init__(self) -> None:
         """Start with none."""
         self._times: dict[EventId, int] = {}
-        # Ids with an earlier time have expired, even if they are still listed.
+        # Ids that are listed now with an earlier time have expired. One noted later is remembered
+        # whatever its time, until another call expires it.
         self._before: int = -LINE_MAX
         # Number of listed ids at which the expired ones are removed.
         self._room: int = ROOM
-        # The highest root of the listed ids; an id given as text has no known root.
+        # The highest root of the ids noted since the list was last empty, expired ones included;
+        # `LINE_MAX` if one of them has no known root, as an id given as text.
         self._root_max: int = 0
 
     def has(self, ref: EventId) -> bool:
@@ -143,7 +146,10 @@ class RecentIds:
         return False
 
     def admit(self, ref: EventId, ts: int, since: int) -> bool:
-        """Let ids with a time before `since` expire, add this id and return whether it is new."""
+        """Let ids with a time before `since` expire; return whether this id is new, and note it.
+
+        A new id is remembered whatever its time. A known one keeps its first time.
+        """
         if ref.root <= self._root_max:
             if since > self._before:
                 self._before = since
@@ -153,7 +159,7 @@ class RecentIds:
         return True
 
     def note(self, ref: EventId, ts: int, since: int) -> None:
-        """Let ids with a time before `since` expire, and remember this id."""
+        """Let ids with a time before `since` expire; remember this one, whatever its time."""
         if since > self._before:
             self._before = since
         if ts < self._before or len(self._times) >= self._room:

@@ -28,7 +28,8 @@ from minibot.events.reasons import (
 from minibot.kernel.errors import ContractError, IntegrityError, InvariantError
 from minibot.kernel.journal import ZERO, JournalReader, Line, Position
 
-# Two restarts of a writer can repeat at most one batch; a window of four batches is ample.
+# Known events of each queue. A restarted role appends only what its queues lack, so repeats are not
+# expected; the number bounds memory and snapshots.
 KNOWN_IDS_MAX: Final = 4096
 DIGEST_BYTES: Final = 32
 
@@ -432,7 +433,8 @@ def read_ranges(
     """Yield the ranges of the input log in a reader's folder, starting at a position.
 
     Args:
-        folder: Folder of the reader's `acks.jsonl`; a missing file means no ranges.
+        folder: Folder of the reader's `acks.jsonl`. Without their head there are no ranges if
+            `start` is `ZERO`; else that is damage, and so is a missing file beside a head.
         queue: The queue whose acks are the input log.
         judge: `Codec.decode`.
         start: Where to begin; the position in a snapshot.

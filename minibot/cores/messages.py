@@ -54,7 +54,8 @@ class Message:
         also: A second event from which it follows, then the input of the step; None without one.
         behind: An earlier message of the same step that is its first cause.
         ordinal: Its index in the step.
-        number: Its line in its queue, if it is written.
+        number: Its line in its queue. Only `engine.lockstep` sets it, and only for a listener;
+            else it is 0.
     """
 
     place: int

@@ -45,7 +45,8 @@ class Progress:
         taken: Number of inputs, including repeats. Only `logged` counts them; live the input log
             does, and its number is copied here for a snapshot.
         tick_seq: Number of the last line of `market_ticks` that was taken.
-        is_opened: True after the first admitted input. `Inputs` ensures that it is `run_opening`.
+        is_opened: True after the first admitted input. Live, `Inputs` ensures that it is
+            `run_opening`; `logged` relies on the log for that.
         dup_dropped: Number of repeats that this object dropped; no snapshot keeps or resets it.
         order: Position in the input log; None before the first input.
         inputs: Position in each queue.

@@ -48,8 +48,9 @@ class Core:
     Attributes:
         TAKES: The kinds of messages that it processes, by place in `cores.messages.QUEUES`.
         TAKES_BARS: Whether it takes closed bars without events.
-        TAKES_MARKS: Whether it values positions. Of ticks within `quiet_ticks` with inputs of other
-            symbols between them, it gets single ones by `process`; other cores get the last only.
+        TAKES_MARKS: Whether it values positions. While ticks of several symbols within their
+            `quiet_ticks` come in turn, it may get any of them by `process`, as each moves equity.
+            All cores get the last tick of each symbol by `skip_to`.
     """
 
     TAKES: ClassVar[frozenset[int]] = frozenset()
@@ -71,7 +72,8 @@ class Core:
         """Return the range of touches in which a symbol's ticks change nothing; None for none.
 
         For ticks in a row within the range, `skip_to` with the last one leaves the core in the same
-        state as `process` with each. The returned object is valid until the next call.
+        state as `process` with each. The core may refill the returned object at the next call of
+        this function or of `quiet_ticks`, for whatever symbol.
         """
         return None
 
