@@ -19,7 +19,7 @@ from minibot.cli.support.profile import profile_of
 from minibot.cli.support.selection import add_profile, var_of
 from minibot.data.recording import Recording
 from minibot.exchanges.base import Rest, RestError
-from minibot.kernel.errors import ConfigError, Refusal
+from minibot.kernel.errors import ConfigError, LockBusy, Refusal
 from minibot.kernel.files import hash_file
 from minibot.kernel.lock import WriterLock
 from minibot.kernel.threads import SignalEvent, call_after
@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     symbols, part_s, end_s = _requested(arguments, config)
     root = var_of(arguments).root
     folder = root / "tapes" / arguments.name
-    lock = WriterLock(folder / LOCK)
+    lock = _lock_of(folder)
     try:
         recorder = recorder_of(
             config,
@@ -84,6 +84,17 @@ def run(arguments: argparse.Namespace) -> int:
     document = _document(folder, recorder)
     show(arguments, document, _lines(document, recorder))
     return 1 if _is_full(folder, arguments.free_mb) else 0
+
+
+def _lock_of(folder: Path) -> WriterLock:
+    """Return the lock of a folder of tapes; raise Refusal if another recording has it."""
+    try:
+        return WriterLock(folder / LOCK)
+    except LockBusy as error:
+        raise Refusal(
+            f"another `minibot record` writes into {shown_path(folder)}.",
+            "Give this one a --name of its own, or end the other.",
+        ) from error
 
 
 def recorder_of(

@@ -240,7 +240,9 @@ def test_two_recorders_of_one_name_do_not_write_into_each_other(
         assert run(flags(exchange, tmp_path, "--for", "20s")) == 2
     finally:
         lock.close()
-    assert "record.lock" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said.startswith("refused: another `minibot record")
+    assert "--name" in said
 
 
 def test_recording_ends_by_itself_when_its_time_is_over(
