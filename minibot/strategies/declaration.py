@@ -175,7 +175,7 @@ def parameter_violations(
             takes = f"this strategy takes {', '.join(known) or 'none'}"
             rest = f"did you mean {near[0]}?" if near else takes
             found[name] = f"unknown parameter; {rest}"
-        elif not known[name].admits(value):
+        elif not _admits(known[name], value):
             found[name] = f"allowed: {known[name].allowed}"
     return found
 
@@ -204,7 +204,7 @@ def declaration_violations(parameters: Sequence[Parameter], needs: Needs) -> lis
     found += [
         f"PARAMETERS: {parameter.name}: default {parameter.default!r}; allowed: {parameter.allowed}"
         for parameter in parameters
-        if not _admits_default(parameter)
+        if not _admits(parameter, parameter.default)
     ]
     found += [
         f"needs(): {name} = {_short(texts)}: expected a tuple of texts; a tuple of one ends with a "
@@ -226,10 +226,11 @@ def declaration_violations(parameters: Sequence[Parameter], needs: Needs) -> lis
     return found
 
 
-def _admits_default(parameter: Parameter) -> bool:
+def _admits(parameter: Parameter, value: Any) -> bool:
+    """Return whether a parameter admits a value; a bound that is no number admits none."""
     try:
-        return parameter.admits(parameter.default)
-    except (ArithmeticError, TypeError, ValueError):  # An empty range.
+        return parameter.admits(value)
+    except (ArithmeticError, TypeError, ValueError):
         return False
 
 

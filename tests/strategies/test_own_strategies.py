@@ -689,6 +689,26 @@ def test_parameters_that_are_declared_wrongly_are_refused(
     assert told in caught.value.violations[0]
 
 
+@pytest.mark.parametrize(
+    ("declared", "told"),
+    [
+        ("whole('a', 1, low='x', high=3, what='x')", "allowed: a whole number from x to 3"),
+        ("number('a', '1', low='1', high='x', what='x')", '("1.5") from 1 to x'),
+    ],
+)
+def test_value_of_a_parameter_with_bounds_that_are_no_numbers_is_refused(
+    tmp_path: Path, declared: str, told: str
+) -> None:
+    """A profile's value that no bound can judge is refused by its key, like a default."""
+    path = written(tmp_path, f"PARAMETERS = ({declared},)")
+    path.write_text(path.read_text("utf-8").replace("sell, whole", "number, sell, whole"), "utf-8")
+    with pytest.raises(ConfigError) as caught:
+        Trial(path, a=2)
+
+    assert caught.value.violations[0].startswith("strategy.parameters.a = 2: ")
+    assert told in caught.value.violations[0]
+
+
 def test_history_that_a_table_lacks_is_named_for_its_interval() -> None:
     """The refusal gives the whole table, so that it can be copied."""
     profile = load_config(PROFILE, ['market.warmup_bars={"1s": 600, "1m": 60}']).raw
