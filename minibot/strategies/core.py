@@ -469,6 +469,8 @@ class StrategyCore(Core):
         Any other gap is passed to the strategy. If trades are missing while bars are made from
         them, neither the open bar of the deciding interval nor the one in which the gap ends is
         made. Any other interval loses its bars only to a gap that is at least as long as a bar.
+        `facts` then names what the strategy waits for: bars, or trades if it takes no bars; it
+        keeps the last reason of a strategy of quotes alone.
         """
         watched = self._find(gap.symbol)
         watched.view._now = now
@@ -485,8 +487,12 @@ class StrategyCore(Core):
             is_deciding = builder.interval == self.chosen.needs.intervals[0]
             if is_deciding or gap.to_ts - gap.from_ts >= builder.length_ms:
                 builder.reset(gap.to_ts)
-        # There is no decision until the next bar, and the last reason is no longer true.
-        reason = f"HOLD: waits for fresh bars after a gap of {gap.to_ts - gap.from_ts} ms"
+        needs = self.chosen.needs
+        awaited = "bars" if needs.intervals else "trades" if needs.trades else ""
+        if not awaited or (needs.symbols and gap.symbol not in needs.symbols):
+            return
+        # There is no decision until one comes, and the last reason is no longer true.
+        reason = f"HOLD: waits for fresh {awaited} after a gap of {gap.to_ts - gap.from_ts} ms"
         watched.decision = decision_of(HOLD, 0, 0, WARMUP, reason, ())
         watched.decided_ts = now
 

@@ -1802,6 +1802,31 @@ def test_gap_is_told_unless_only_the_depth_of_the_book_is_touched(
     assert shown(feed).is_book_broken is (stream == "depth")
 
 
+@pytest.mark.parametrize(
+    ("needs", "reason"),
+    [
+        ("intervals=('1s',)", "HOLD: waits for fresh bars after a gap of 2000 ms"),
+        ("", "HOLD: waits for fresh trades after a gap of 2000 ms"),
+        ("trades=False", "HOLD: quote"),
+        ("symbols=('ETHUSDT',)", "HOLD: the strategy has answered nothing yet"),
+    ],
+)
+def test_reason_after_a_gap_names_what_the_strategy_waits_for(
+    tmp_path: Path, needs: str, reason: str
+) -> None:
+    """Bars, trades if it takes no bars, and nothing for quotes alone or another symbol."""
+    answers = on_tick("return hold('trade' if tick.is_trade else 'quote')")
+    written(
+        tmp_path, f"@staticmethod\ndef needs(settings):\n    return Needs({needs})\n\n{answers}"
+    )
+    feed = Feed(load_config(PROFILE, ["strategy.name=mine", f"strategy.folder={tmp_path}"]).raw)
+    feed.trade(PRICE, feed.ts)
+    feed.quote()
+    feed.gap("trade")
+
+    assert feed.core.facts()["reason"] == reason
+
+
 def test_tick_of_somebody_else_is_refused() -> None:
     """A tick of another symbol is refused."""
     with pytest.raises(ValueError, match="not the core's own"):
