@@ -405,6 +405,9 @@ def hold(
 def check(name: str, value: str, threshold: str, *, passed: bool | None = None) -> Check:
     """Return one named value against one named threshold, for the checks of a decision.
 
+    The decision that takes it judges it: `buy` and its like raise ValueError for a part that is no
+    text or too long.
+
     Args:
         name: Name of the value.
         value: The value as text.
@@ -522,6 +525,10 @@ def _sound(decision: Decision) -> Decision:
             name = words = made._name
         else:
             name, words = made.name, f"{made.name}{made.value}{made.threshold}"
+            for part in (name, made.value, made.threshold):
+                if not isinstance(part, str):
+                    text = f"expected texts, found {part!r:.60}; compare() takes numbers"
+                    raise ValueError(f"check {name!r:.60}: {text}")
             if made.passed is not None and type(made.passed) is not bool:
                 found = f"expected True, False or None, found {made.passed!r}"
                 raise ValueError(f"check {name!r}: passed: {found}")
