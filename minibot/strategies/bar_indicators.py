@@ -18,9 +18,9 @@ from minibot.strategies.parameters import StrategyParameters
 class BarIndicators:
     """RSI, both EMAs, ATR and rate of change over the closed bars of one interval.
 
-    A bar that is not sound resets them, and so does a hole: any hole after an announced gap
-    (`is_strict`), otherwise one longer than the slow average's period. Shorter holes are ignored,
-    because a few bars may be missing between history and the first live bar.
+    A bar that is not sound resets them, and so does one after a hole: after an announced gap
+    (`is_strict`) any hole, otherwise one of `ema_slow` missing bars or more. Shorter holes are
+    ignored, because a few bars may be missing between history and the first live bar.
     """
 
     __slots__ = (

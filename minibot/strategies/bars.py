@@ -36,9 +36,9 @@ def interval_ms(interval: str) -> int:
 class BarSeries:
     """The last closed bars of one interval, in rising order, each once.
 
-    A bar that is not sound empties it, and so does a hole of more than `hole_bars_max` bars, as
-    indicators over a hole are wrong. After a bar that is not sound, any next bar is taken, also an
-    older one.
+    A newer bar that is not sound empties it, and so does a hole of more than `hole_bars_max` bars,
+    as indicators over a hole are wrong. After a bar that is not sound, any next bar is taken, also
+    an older one.
     """
 
     __slots__ = (
@@ -105,9 +105,10 @@ class BarSeries:
 class TickBars:
     """Makes closed bars of one interval from trades, for tapes that bring ticks only.
 
-    A bar closes with the first trade of a later interval. Intervals without a trade in between
-    become flat bars, up to `hole_bars_max`; after a longer hole indicators start again. A trade of
-    an interval that has closed already, or that a gap interrupted, is ignored.
+    The first bar begins with the first trade, even within an interval, whose earlier trades it
+    lacks. A bar closes with the first trade of a later interval. Intervals without a trade in
+    between become flat bars, up to `hole_bars_max`; after a longer hole indicators start again. A
+    trade of an interval that has closed already, or that a gap interrupted, is ignored.
     """
 
     __slots__ = (

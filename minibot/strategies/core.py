@@ -4,8 +4,8 @@ It keeps a view of each symbol up to date and passes ticks and closed bars to th
 symbol. BUY, SELL and ADJUST become signals at once. A HOLD becomes a signal only when its reason
 code differs from the last one written, at most once a second of market time per symbol; `facts`
 always shows the current reason with its values. With `strategy.bars_from_ticks` trades close the
-bars, and live `bar` events are ignored; of several answers to one trade a SELL counts, else the
-last order at its bars, else the trade's own.
+bars, and live `bar` events reach only the scanner; of several answers to one trade a SELL counts,
+else the last order at its bars, else the trade's own.
 
 A tick comes as an event, from which the symbol's `Tick` is filled, or as that `Tick`, filled from
 columns. A strategy that answers trades by price alone gets the prices of columns many at once
@@ -136,6 +136,8 @@ class StrategyCore(Core):
         Raises:
             RunStop: The strategy failed, or its answer is no decision; the code is that of
                 `own.failure`. NONDETERMINISM, if a fill sells more than is held.
+            ValueError: The tick is not the core's own.
+            TypeError: The item is none of these inputs.
         """
         if isinstance(item, Tick):
             watched = item.owner

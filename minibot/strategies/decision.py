@@ -398,7 +398,7 @@ def sell(
 def hold(
     reason: str, checks: Sequence[Check | Comparison] = (), *, code: str = OWN_HOLD
 ) -> Decision:
-    """Return a hold with its reason; it is journaled when `code` changes."""
+    """Return a hold with its reason; it is journaled if `code` is new, at most once a second."""
     return _sound(decision_of(HOLD, 0, 0, code, f"HOLD: {reason}", checks))
 
 

@@ -2,9 +2,9 @@
 
 At each closed live bar of `bar_interval` it answers BUY, SELL or HOLD with a score, a confidence
 and one sentence. In doubt it holds: a value that is missing, old or not a number never becomes an
-order. The first filter that fails gives the reason; all checks made are listed. Unless the symbol
-trades, is warm and has all readings, no later filter is judged; without a touch or an opinion, none
-on position, costs, rank and points. After any other failure the later filters are still judged.
+order. The first filter that fails gives the reason; all checks made are listed. Trading and warm-up
+are always judged, the readings only after both. The market's filters and the rules are judged only
+with all readings; those on position, costs, rank and points only with a touch and an opinion too.
 
 Filters, in this order
     no_instrument, not_trading    the exchange's rules are known and the symbol trades

@@ -21,7 +21,10 @@ POINTS_MAX: Final = 20_000
 
 @final
 class PlottedLine:
-    """Values of one line over market time: at most `POINTS_MAX`, the last one of each stretch."""
+    """Values of one line over market time: the last one of each stretch, at its beginning.
+
+    A stretch is a millisecond at first, and longer in a line of more than `POINTS_MAX` values.
+    """
 
     __slots__ = ("_width_ms", "times", "values")
 

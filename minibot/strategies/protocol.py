@@ -6,14 +6,15 @@ values and returns decisions; it touches nothing outside.
 
 The core calls, in this order for one event
     on_bar    for each closed bar of a declared interval (longer ones first), including history, to
-              warm up indicators; the answer to a bar that is not live is dropped
+              warm up indicators; the answer to a bar that is not live is dropped. With
+              `Needs.history` above 0 bars that are old, repeated or not sound are left out
     on_tick   for each trade and quote
     on_price  for each trade, if on_tick is not defined: it gets only the price, which makes
               backtests of ticks faster
     on_gap    when trades or quotes are missing: values computed from ticks over the hole are
               doubtful (a gap in the depth stream appears only in the view). Bars that closed while
-              trades were missing come after it; if none can, their `open_ts` leave a hole. A gap
-              of quotes alone holds back no bar
+              trades were missing come after it, as far as they can be fetched; bars that cannot
+              are a hole between the `open_ts` of two bars. A gap of quotes alone holds back no bar
 """
 
 from __future__ import annotations

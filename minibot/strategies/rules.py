@@ -12,8 +12,9 @@ Exits (when long)
     reversion_overbought RSI >= rsi_overbought, price above its slow average by reversion_bps_min
     reversion_done       a position bought as reversion, and the price is back at its slow average
 
-Strength (0-25) grows from the threshold of the rule to three times it; RSI points (0-15) from the
-worst RSI that the rule admits to the best.
+Strength (0-25) grows from the threshold of the rule to three times it; it is 25 if the threshold is
+0, and for reversion_done, which has none. RSI points (0-15) grow from the worst RSI that the rule
+admits to the best.
 """
 
 from __future__ import annotations

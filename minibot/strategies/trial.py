@@ -117,7 +117,8 @@ class Trial:
 
     Attributes:
         decisions: All decisions so far that a night would journal.
-        now: Market time in ms; each trade takes a tenth of a second, each bar its own length.
+        now: Market time in ms; each trade or quote takes a tenth of a second, each `bar` its own
+            length, each `declared_bars` that of the shortest interval, and `warm_up` no time.
     """
 
     def __init__(self, path: Path, **parameters: int | str | bool) -> None:
@@ -143,7 +144,7 @@ class Trial:
         """Return a trial of the strategy that a resolved profile chooses, with its values.
 
         Raises:
-            RunStop: The check refuses it.
+            RunStop: As `selection.choose` does; `judge` is left to the caller.
         """
         trial = cls.__new__(cls)
         trial._begin(config)
@@ -184,7 +185,7 @@ class Trial:
         return self._show(tick)
 
     def quote(self, price: float) -> Decision | None:
-        """Let the touch move to around a price; return what is said to it."""
+        """Let the touch move to around a price; return the decision on it."""
         self.now += 100
         traded = self.view.price
         tick = self._at(price, 0.0)

@@ -1,8 +1,9 @@
 """Ranking: scores from factors, filters with their thresholds, and the result for each symbol.
 
 Points are whole hundredths from here on: each component is rounded once, to two places (the
-nearest decimal, ties to even on the exact binary value), and everything after that is exact. So
-components add up to the reported score, and a filter is judged by the figure that it shows.
+nearest decimal, ties to even on the exact binary value), and everything after that is exact. So the
+reported score is 50 and the components, unless 50 and the four factors had to be cut to 0 or 100;
+and a filter is judged by the figure that it shows.
 """
 
 from __future__ import annotations

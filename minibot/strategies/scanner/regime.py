@@ -1,7 +1,7 @@
 """Regime of a market, and the weight of each factor in it.
 
-It is decided at 00, 04, 08, 12, 16 and 20 UTC of market time, from the 4-hour bars that have closed
-by then, and holds until the next of these times.
+The first scan at or after each 00, 04, 08, 12, 16 and 20 UTC of market time decides it, from the
+4-hour bars that had closed by that hour. It holds until the next such scan.
 """
 
 from __future__ import annotations

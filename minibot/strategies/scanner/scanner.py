@@ -35,7 +35,7 @@ class Scan(NamedTuple):
     """One scan: all symbols at a moment, under the present regime.
 
     Attributes:
-        ts: Moment of the scan, market time in ms; bars that closed later are not in it.
+        ts: Moment of the scan, market time in ms; live bars that closed later are not in it.
         regime: Regime and weights.
         rows: Ranked symbols by rank, then those without a score.
     """
@@ -128,7 +128,7 @@ class Scanner:
     def watch(self, symbols: Iterable[str]) -> None:
         """Rank only these symbols from now on.
 
-        All keep their bars: streams outlast a place, and history only adds newer bars.
+        All keep their bars: a symbol that left still sends some, and history only adds newer ones.
         """
         self._ranked = frozenset(symbols)
         for symbol in sorted(self._ranked):
@@ -148,7 +148,8 @@ class Scanner:
             feed: Name of the feed: `social_btcusdt` gives points to BTCUSDT, `onchain_btcusdt` is
                 its on-chain volume.
             value: A finite number.
-            ts: Time from which it is valid.
+            ts: Time from which it is valid. A scan takes the newest value that has come, even if it
+                became valid after the scan's moment, while the scan waited for bars.
         """
         if feed.startswith((SOCIAL, ONCHAIN)):
             self._values[feed] = value, ts

@@ -72,9 +72,9 @@ class Scans:
     def is_for_ranks_alone(self, symbol: str, bar: ClosedBar) -> bool:
         """Return whether a bar is history of a watched symbol, which reaches no strategy.
 
-        A symbol that a held position keeps followed does not count as watched. Live bars of a
-        watched symbol come only while its stream outlasts its place; these reach the strategy, and
-        risk refuses its purchases.
+        A symbol that a held position keeps followed does not count as watched. A symbol that was
+        traded before sends live bars until its stream ends; these reach the strategy, and risk
+        refuses its purchases.
         """
         return symbol in self._watched and not bar.is_live
 
