@@ -67,13 +67,17 @@ class Criterion:
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """Acceptance of one run: its verdict and criteria."""
+    """Acceptance of one run: its verdict and criteria.
+
+    Attributes:
+        violations: How many risk limits were exceeded; None where the run cannot be read.
+    """
 
     run_id: str
     root: str
     verdict: str
     counts_as_night: bool
-    violations: int
+    violations: int | None
     criteria: tuple[Criterion, ...]
 
     @property
@@ -138,7 +142,7 @@ def unreadable(run_dir: Path, trouble: str) -> Acceptance:
     """Return the acceptance of a run whose queues cannot be read to their end."""
     criterion = Criterion("N-105", "verify", "0 findings", plain_text(trouble), FAIL)
     root = str(read_seal(run_dir).get("root", ""))
-    return Acceptance(run_dir.name, root, FAIL, False, 0, (criterion,))
+    return Acceptance(run_dir.name, root, FAIL, False, None, (criterion,))
 
 
 def keep(acceptance: Acceptance, run_dir: Path) -> Path:

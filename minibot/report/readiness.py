@@ -18,6 +18,7 @@ from minibot.kernel.errors import RunStop
 from minibot.kernel.files import read_hashed
 from minibot.report.figures import counted, date_clock, listed
 from minibot.report.records import RunRecord, counted_nights, days_of, read_records
+from minibot.report.run_kind import has_damaged_seal
 from minibot.runtime.paths import Var
 from minibot.runtime.runfiles import refuse_closed
 from minibot.runtime.stop import standing_flags
@@ -129,14 +130,19 @@ def _limits(real: list[RunRecord]) -> Need:
     if guilty:
         remedy = f"minibot accept {guilty[0]} says which"
         return Need("B-75", name, False, f"passed in {listed(guilty)}", remedy)
+    unread = [record.run_id for record in real if _is_unread(record)]
+    if unread:
+        found = f"{counted(len(unread), 'real run')} cannot be read: {listed(unread[:SHOWN])}"
+        return Need("B-75", name, False, found, f"minibot verify {unread[0]}")
     unjudged = _unjudged(real)
     if unjudged:
         shown = listed(unjudged[:SHOWN])
         found = f"{counted(len(unjudged), 'real run')} not judged: {shown}"
         return Need("B-75", name, False, found, f"minibot accept {unjudged[0]}")
-    if not real:
-        return Need("B-75", name, False, "no real run yet", "run nights first")
-    return Need("B-75", name, True, f"0 in {counted(len(real), 'real run')}")
+    number = sum(record.acceptance is not None for record in real)
+    if not number:
+        return Need("B-75", name, False, "no real run judged yet", "run nights first")
+    return Need("B-75", name, True, f"0 in {counted(number, 'real run')}")
 
 
 def _backtest(var: Var, code_sha256: str) -> Need:
@@ -175,7 +181,16 @@ def rests_on(record: RunRecord) -> str:
         return "a night that ready counts"
     if record.acceptance is None:
         return "a real run that was not judged: minibot accept RUN"
+    if _is_unread(record):
+        return "a real run that cannot be read: minibot verify RUN"
     return "a limit was passed in it" if record.acceptance["risk_violations"] else ""
+
+
+def _is_unread(record: RunRecord) -> bool:
+    """Return whether a run's seal or queues cannot be read, so that any limit may be exceeded."""
+    if record.acceptance is None:
+        return has_damaged_seal(record.run_dir)
+    return record.acceptance["risk_violations"] is None
 
 
 def _unjudged(real: list[RunRecord]) -> list[str]:

@@ -609,3 +609,4 @@ def test_accept_of_a_run_that_cannot_be_read_fails_with_the_place(
     assert done.document["verdict"] == FAIL
     assert "fills/inbox.jsonl, line 1" in done.document["criteria"][0]["found"]
     assert done.document["counts_as_night"] is False
+    assert done.document["risk_violations"] is None

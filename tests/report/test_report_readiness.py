@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from minibot.kernel.files import write_hashed
-from minibot.report.readiness import GATES, SIX_MONTHS_MS, TWICE_FILE, Need, needs
-from minibot.report.records import ACCEPTANCE_V
+from minibot.report.readiness import GATES, SIX_MONTHS_MS, TWICE_FILE, Need, needs, rests_on
+from minibot.report.records import ACCEPTANCE_V, read_records
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
 from tests.report.nights import HOSTS
@@ -55,7 +55,7 @@ class Past:
         number: int,
         *,
         verdict: str | None = "PASS",
-        violations: int = 0,
+        violations: int | None = 0,
         state: str = "sealed",
         rules: int = ACCEPTANCE_V,
         at: str = "_200000",
@@ -234,6 +234,37 @@ def test_limit_passed_in_one_night_of_many_is_missing_for_ever(past: Past) -> No
 
     assert not need.is_met
     assert "20260102_200000" in need.found
+
+
+@pytest.mark.row("B-75")
+def test_night_that_cannot_be_read_proves_no_limit_kept(past: Past) -> None:
+    """Its orders may have exceeded any limit, whether its queues or its seal are damaged."""
+    past.night(0)
+    past.night(1, verdict="FAIL", violations=None)
+    past.night(2)
+    (past.var.runs / "20260103_200000" / "seal.json").write_bytes(b"{}")
+    _, unread, _ = read_records(past.var)
+
+    need = next(need for need in past.needs() if need.name == LIMITS)
+
+    assert not need.is_met
+    assert need.found == "2 real runs cannot be read: 20260102_200000, 20260103_200000"
+    assert need.remedy == "minibot verify 20260102_200000"
+    # Its removal would hide it.
+    assert rests_on(unread) == "a real run that cannot be read: minibot verify RUN"
+
+
+@pytest.mark.row("B-75")
+def test_night_that_is_not_sealed_yet_proves_no_limit_kept(past: Past) -> None:
+    """A first night that still runs was not judged; beside judged ones it is not counted."""
+    past.night(0, verdict=None)
+    (past.var.runs / "20260101_200000" / "seal.json").unlink()
+    (alone,) = (need for need in past.needs() if need.name == LIMITS)
+    past.night(1)
+    (beside,) = (need for need in past.needs() if need.name == LIMITS)
+
+    assert (alone.is_met, alone.found) == (False, "no real run judged yet")
+    assert (beside.is_met, beside.found) == (True, "0 in 1 real run")
 
 
 def test_standing_stop_is_missing(past: Past) -> None:
