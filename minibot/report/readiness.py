@@ -149,20 +149,21 @@ def _backtest(var: Var, code_sha256: str) -> Need:
     """Find a backtest by this code, the same twice, over six months of recorded prices."""
     name = "a backtest over six months, twice the same"
     remedy = "minibot backtest --source klines:FILE --timerange FROM-TO --twice"
-    short = 0
+    short, trouble = 0, ""
     refuse_closed(var.backtests)
     for path in sorted(var.backtests.glob(f"*/{TWICE_FILE}")):
         try:
             record = read_hashed(path)
         except RunStop as error:
-            return Need("B-76", name, False, error.detail, remedy)
+            trouble = trouble or error.detail
+            continue
         if record["code_sha256"] != code_sha256 or not record["recorded"]:
             continue
         if record["span_ms"] >= SIX_MONTHS_MS:
             return Need("B-76", name, True, path.parent.name)
         short += 1
     found = f"{counted(short, 'shorter one')} by this code" if short else "none by this code"
-    return Need("B-76", name, False, found, remedy)
+    return Need("B-76", name, False, f"{found}; {trouble}" if trouble else found, remedy)
 
 
 def _flag(var: Var) -> Need:

@@ -147,6 +147,21 @@ def test_backtest_that_is_short_made_up_or_by_other_code_does_not_count(
     assert "--twice" in need.remedy
 
 
+@pytest.mark.row("B-76")
+def test_damaged_backtest_hides_no_good_one_of_a_later_name(past: Past) -> None:
+    """Its remedy is a new backtest, whose folder often sorts behind; alone it is named."""
+    folder = past.var.backtests / "a_damaged_one"
+    folder.mkdir()
+    (folder / TWICE_FILE).write_bytes(b"{}")
+    beside = next(need for need in past.needs() if need.name == BACKTEST)
+    past.backtest(span_ms=1)
+    alone = next(need for need in past.needs() if need.name == BACKTEST)
+
+    assert beside.is_met
+    assert not alone.is_met
+    assert str(folder) in alone.found
+
+
 @pytest.mark.row("B-74")
 @pytest.mark.parametrize(
     "changes",
