@@ -146,11 +146,14 @@ def unreadable(run_dir: Path, trouble: str) -> Acceptance:
 
 
 def keep(acceptance: Acceptance, run_dir: Path) -> Path:
-    """Write the acceptance into the run's `report/`, where `minibot ready` finds it."""
+    """Write the acceptance into the run's `report/`, where `minibot ready` finds it.
+
+    It replaces a former one, even a damaged one; the same verdict gives the same bytes.
+    """
     folder = run_dir / "report"
     ensure_folder(folder)
     path = folder / ACCEPTANCE_FILE
-    write_hashed(path, acceptance.to_json())
+    write_hashed(path, acceptance.to_json(), generation=1)
     return path
 
 

@@ -591,6 +591,18 @@ def test_verdict_about_another_root_does_not_count(short_run: ShortRun, tmp_path
     assert read_record(copied).acceptance is None
 
 
+def test_damaged_verdict_is_replaced(tmp_path: Path) -> None:
+    """It counts for nothing, and `ready` asks for a new one."""
+    kept = Acceptance("20260101_200000", "0" * 64, FAIL, False, 0, ())
+    path = keep(kept, tmp_path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-9])
+
+    keep(kept, tmp_path)
+
+    assert path.read_bytes() == whole
+
+
 @pytest.mark.row("N-105")
 def test_accept_of_a_run_that_cannot_be_read_fails_with_the_place(
     short_run: ShortRun, tmp_path: Path
