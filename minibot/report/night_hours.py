@@ -101,7 +101,7 @@ def hour_rows(count: Recount, incidents: Iterable[tuple[int, Incident]]) -> list
     trades = Counter(trip.closed_ts // HOUR_MS for trip in count.trades.trips if trip.is_closed)
     incidents_by_hour = Counter(ts // HOUR_MS for ts, _ in incidents)
     lost = outages_of(count.gaps)
-    touched = {*tally.equity, *tally.fills, *tally.refused}
+    touched = {*tally.equity, *tally.fills, *tally.refused, *incidents_by_hour}
     rows = []
     for hour in range(min(touched, default=0), max(touched, default=-1) + 1):
         before, equity = equity, tally.equity.get(hour, equity)

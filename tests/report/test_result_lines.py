@@ -177,6 +177,20 @@ def test_hours_of_a_long_run_are_those_counted_by_hand(tmp_path: Path) -> None:
     assert shown["result"] == f"{Decimal(rows[6].equity - rows[5].equity).scaleb(-8):+,.2f}"
 
 
+def test_hour_with_an_incident_alone_is_an_hour_of_the_run(tmp_path: Path) -> None:
+    """A night whose link is gone for good has its incidents in the hours without market data."""
+    count = Recount(Recorded.open(made_run(tmp_path / "var")))
+    lost = Incident("market_role", "connection_lost", "closed by the exchange")
+    late_ts = count.market.last_ts + 2 * HOUR_MS
+
+    rows = hour_rows(count, [*count.incidents, (late_ts, lost)])
+
+    assert rows[-1].from_ts == late_ts // HOUR_MS * HOUR_MS
+    assert sum(row.incidents for row in rows) == len(count.incidents) + 1
+    assert rows[-1].equity == count.performance.equity
+    assert sum(row.lines.raw for row in rows) == result_lines(count.performance, count.costs).raw
+
+
 def equity_by_hour(data: dict[str, Any], hours: int) -> list[Decimal]:
     """Return equity at each hour's end, from the data alone: cash, and what is held at its mid."""
     cash, held, mids, found = Decimal(data["cash"]), Counter[str](), dict[str, Decimal](), []
