@@ -40,6 +40,7 @@ from minibot.events.names import (
 from minibot.replay.explain.checks import price_text
 from minibot.replay.explain.lines import levels_text, plain
 from minibot.replay.explain.snapshot_at import OPEN_RESULTS
+from minibot.replay.partial_run import PartialRun
 from minibot.report.figures import NONE, date_clock
 from minibot.report.minute_returns import MinuteReturns
 from minibot.report.recount import Progress
@@ -246,12 +247,17 @@ def _resting_exits(recorded: Recorded, to_ts: int) -> dict[str, list[OrderIntent
 
 
 def _alerts(recorded: Recorded, from_ts: int, to_ts: int) -> list[Alert]:
-    """Return the incidents and STOPs of a span, oldest first, but none that its profile causes."""
+    """Return the incidents and STOPs of a span, oldest first, but none that its profile causes.
+
+    Those count too that only a role's part holds yet, as after a killed launcher.
+    """
+    queues = PartialRun(recorded)
     found = [
         alert
-        for _, event in chain(recorded.events(INCIDENTS), recorded.events(STOP_JOURNAL))
+        for _, _, event in chain(queues.merged(INCIDENTS), queues.merged(STOP_JOURNAL))
         if from_ts <= event.ts <= to_ts and (alert := _alert(event, recorded.manifest)) is not None
     ]
+    queues.require_whole()
     return sorted(found, key=lambda each: each.ts)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import csv
 import io
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,12 @@ from xml.etree import ElementTree
 
 import pytest
 
+from minibot.engine.recorded_run import Recorded
 from minibot.events.model import MarketTick
+from minibot.events.names import INCIDENTS, MARKET_ROLE
 from minibot.events.unit_sizes import MINUTE_MS
-from minibot.report.held_positions import sector_of, sectors_known
+from minibot.kernel.queue import make_queue, open_reader, open_writer
+from minibot.report.held_positions import holdings_at, sector_of, sectors_known
 from minibot.report.holdings_pictures import matrix_svg, pie_svg
 from minibot.report.minute_returns import PAIRS_MIN, MinuteReturns
 from minibot.report.portfolio_report import COLUMNS
@@ -23,6 +27,7 @@ from tests.runs import PROJECT, Completed, verb
 
 EXAMPLES = PROJECT / "tests" / "fixtures" / "reports"
 RUN_ID = "20260105_220000"
+END_MS = 1 << 42
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -165,6 +170,24 @@ def test_triggered_alerts_are_those_of_the_span(var: Path) -> None:
         "| market_role | connection_lost | 1 | closed by the server: 1006 \\| no reason |" in late
     )
     assert "bars_missing" not in late
+
+
+def test_alerts_of_a_run_whose_launcher_was_killed_stand_in_its_parts(tmp_path: Path) -> None:
+    """Until the next start has merged them an incident is only in its role's part."""
+    run_dir = made_run(tmp_path / "var")
+    queues = run_dir / "queues"
+    merged = holdings_at(Recorded.open(run_dir), 0, END_MS).alerts
+    with closing(open_reader(queues, INCIDENTS)) as reader:
+        lines = [line.json for line in reader.read(9)]
+    (queues / INCIDENTS).rename(tmp_path / INCIDENTS)
+    make_queue(queues, INCIDENTS, None, parts=(MARKET_ROLE,))
+    with closing(open_writer(queues, INCIDENTS, part=MARKET_ROLE, sync=False)) as writer:
+        writer.append_json(lines)
+
+    found = holdings_at(Recorded.open(run_dir), 0, END_MS).alerts
+
+    assert len(found) == 2
+    assert found == merged
 
 
 # --- beta and correlation -----------------------------------------------------------------------
