@@ -75,8 +75,8 @@ def write_bundle(run_dir: Path, out: Path, progress: Progress = lambda done: Non
         progress: Called with the bytes that were read so far.
 
     Raises:
-        Refusal: The run is not sealed, a file of it is not as sealed, the bundle exists, or it
-            cannot be written.
+        Refusal: The run is not sealed, a file of it is not as sealed or changes meanwhile, the
+            bundle exists, or it cannot be written.
         IntegrityError: The seal is damaged.
     """
     require_sealed(run_dir)
@@ -109,11 +109,15 @@ def _packed(run_dir: Path, sealed: JsonObject, progress: Progress) -> Iterator[b
         member = tarfile.TarInfo(str(PurePosixPath(folder, name)))
         member.size, member.mode = path.stat().st_size, 0o600
         yield pack.compress(member.tobuf(tarfile.USTAR_FORMAT))
+        size = 0
         for chunk in _chunks(path, name):
+            size += len(chunk)
             digest.update(chunk)
             yield pack.compress(chunk)
         if name in sealed and sealed.pop(name)["sha256"] != digest.hexdigest():
             raise _not_as_sealed(run_dir, name)
+        if size != member.size:
+            raise Refusal(f"{name} changed while it was packed.", "Bundle the run again.")
         yield pack.compress(bytes(-member.size % tarfile.BLOCKSIZE))
         done += member.size
         progress(done)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from minibot.kernel.errors import Refusal
-from minibot.kernel.files import hashed_bytes, io_stop
+from minibot.kernel.files import chunks_of, hashed_bytes, io_stop
 from minibot.report import bundle as bundle_module
 from minibot.report.bundle import BETWEEN_BYTES_MAX, check_bundle, write_bundle
 from minibot.runtime.manifest import MANIFEST_FILE
@@ -101,6 +101,29 @@ def test_bundle_of_a_run_is_the_same_bytes_again(
     write_bundle(short_run.run_dir, tmp_path / "again.tar.gz")
 
     assert (tmp_path / "again.tar.gz").read_bytes() == bundle.read_bytes()
+
+
+def test_report_that_is_written_while_it_is_packed_makes_no_bundle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The seal knows no report: another size than its header's would break the archive."""
+    run_dir, out = tmp_path / "20260301_200000", tmp_path / "night.tar.gz"
+    (run_dir / "report").mkdir(parents=True)
+    (run_dir / "report" / "report.html").write_text("page")
+    (run_dir / "seal.json").write_bytes(hashed_bytes({"files": {}, "run_files": {}}, 1))
+    write_bundle(run_dir, out)
+    out.unlink()
+
+    def longer(path: Path) -> Iterator[bytes]:
+        yield from chunks_of(path)
+        if path.suffix == ".html":
+            yield b" that has grown"
+
+    monkeypatch.setattr(bundle_module, "chunks_of", longer)
+    with pytest.raises(Refusal, match="changed while it was packed"):
+        write_bundle(run_dir, out)
+
+    assert not out.exists()
 
 
 def test_bundle_of_a_copy_of_any_name_is_that_of_its_run(
