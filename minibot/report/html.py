@@ -262,15 +262,18 @@ def _latency(night: Night) -> str:
 
 
 def _incidents(night: Night) -> str:
+    found = night.incidents
     rows = [
         (clock(ts), item.component, item.kind, plain_text(item.detail, 300), str(item.count or 1))
-        for ts, item in night.incidents[-INCIDENTS_SHOWN:]
+        for ts, item in found[-INCIDENTS_SHOWN:]
     ]
+    left = len(found) - len(rows)
+    note = paragraph(f"The first {left:,} are left out here.") if left else ""
     rows += [
         (clock(ts), stop.component, f"STOP {stop.reason_code}", plain_text(stop.detail), "1")
         for ts, stop in night.stops
     ]
-    return table(("at", "component", "kind", "detail", "times"), rows, "None.")
+    return note + table(("at", "component", "kind", "detail", "times"), rows, "None.")
 
 
 def _proof(night: Night) -> str:

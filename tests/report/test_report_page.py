@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from minibot.events.money import UNIT, parse_amount
 from minibot.events.reasons import REASONS
 from minibot.report.figures import change
-from minibot.report.html import page
+from minibot.report.html import INCIDENTS_SHOWN, page
 from minibot.report.night import Night
 from minibot.report.price_chart import Marked
 from minibot.report.trade_reasons import TradeReasons
@@ -72,6 +72,18 @@ def test_page_shows_result_curve_trades_roles_incidents_and_root(night: Night) -
     assert trips.count("<tr>") == len(night.count.trades.trips) + 1
     for role in night.manifest.processes:
         assert role in text
+
+
+def test_page_says_how_many_incidents_it_leaves_out(night: Night) -> None:
+    """The last ones are shown, and each stays countable."""
+    before = len(night.incidents)
+    for number in range(INCIDENTS_SHOWN + 7 - before):
+        with_incident(night, "connection_lost", f"number {number}")
+
+    shown = page(night).split("<h2>Incidents</h2>")[1].split("</section>")[0]
+
+    assert shown.count("connection_lost") == INCIDENTS_SHOWN
+    assert "The first 7 are left out here." in shown
 
 
 def test_price_chart_marks_entries_and_exits_with_their_reasons(night: Night) -> None:
