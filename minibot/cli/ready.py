@@ -11,7 +11,7 @@ from minibot.runtime.deployment.deployed import code_sha256
 from minibot.runtime.paths import PROJECT
 
 HELP = (
-    "what is missing for the next step: gates, a real night, 30 days, no limit passed, "
+    "what is missing for the next step: gates, a real night, 30 days, no limit exceeded, "
     "half a year backtested, page and alerts tried"
 )
 EXAMPLE = "minibot ready"

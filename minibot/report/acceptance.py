@@ -325,7 +325,7 @@ def dead_letters(night: Night) -> Iterator[DeadLetter]:
 
 
 def _figures(night: Night, var: Var) -> Criterion:
-    """Judge whether the metrics shown during the run equal those recounted from the queues."""
+    """Judge whether the metrics that the run wrote at its end equal a recount from its queues."""
     threshold = "the metrics written at its end equal a recount from the queues"
     try:
         written = _last_metrics(night.run_id, var)
@@ -341,7 +341,7 @@ def _figures(night: Night, var: Var) -> Criterion:
 
 
 def _last_metrics(run_id: str, var: Var) -> JsonObject | None:
-    """Return the last metrics of a run: its newest snapshot, which keeps them for later runs."""
+    """Return the newest snapshot of a run's metrics: later runs overwrite `metrics.json`."""
     snapshots = sorted(var.metrics.glob(f"{run_id}-*.json"))
     return dict(read_hashed(snapshots[-1])) if snapshots else None
 
@@ -360,7 +360,7 @@ def _stops(night: Night) -> Criterion:
 
 def _limits(violations: list[str]) -> Criterion:
     found = "0" if not violations else f"{len(violations)}: {violations[0]}"
-    return _judged("B-75", "risk limits passed", "0", found, not violations)
+    return _judged("B-75", "risk limits exceeded", "0", found, not violations)
 
 
 def _rotation(night: Night, limits: Thresholds, var: Var) -> Criterion:

@@ -4,8 +4,9 @@ It judges intents, fills and risk actions, in plain decimals. Equity, venue rule
 a fee come from `accounting`, which `risk` uses too; prices come from the market's queue.
 
 A limit on past events (notional, loss, drawdown) may be exceeded by the event that breaches it:
-then the run has to have stopped, and without a STOP it is a violation. Limits on requests (orders
-per minute, positions, the size of one) may never be exceeded.
+then the run has to have stopped, and without a STOP it is a violation. Any STOP will do, whatever
+its cause and time. Limits on requests (orders per minute, positions, the size of one) may never be
+exceeded.
 """
 
 from __future__ import annotations

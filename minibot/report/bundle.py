@@ -38,7 +38,7 @@ from minibot.runtime.manifest import Manifest, is_run_id
 
 LEVEL: Final = 1
 GZIP_FORMAT: Final = 16
-"""Added to the size of the window, it has zlib write the header and checksum of gzip."""
+"""Added to zlib's window bits, it has zlib write the header and checksum of gzip."""
 CHUNK_BYTES: Final = 1 << 20
 FILES_MAX: Final = 100_000
 SMALL_BYTES_MAX: Final = 64 << 20

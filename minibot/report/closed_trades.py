@@ -32,12 +32,14 @@ class ClosedTrade:
 
     Attributes:
         symbol: The traded symbol.
-        opened_ts: Market time of the first purchase, Unix ms.
+        opened_ts: Market time of the first purchase, Unix ms; of a carried position's oldest lot,
+            which an earlier run bought.
         closed_ts: Market time of the last sale.
         fees: In the quote asset, a decimal string.
         net: P&L after fees, likewise.
-        entered: Reason code of the signal that caused the first purchase.
-        left: Reason code of the risk action that caused the last sale.
+        entered: Reason code of the signal that caused the first purchase; `CARRIED` where the run
+            bought nothing of it, empty where it is unknown.
+        left: Reason code of the risk action that caused the last sale; empty where it is unknown.
     """
 
     symbol: str

@@ -81,8 +81,8 @@ class Alert(NamedTuple):
 class HeldPosition(NamedTuple):
     """Open position with the figures that a holder needs; None for unknown ones.
 
-    Amounts are hundred-millionths; `share` is the share of equity, `until_ts` the time of its exit
-    at any price.
+    Amounts are hundred-millionths; `value` is the cost where there is no mark. `share` is the share
+    of equity, `until_ts` the time of its exit at any price.
     """
 
     symbol: str

@@ -1,5 +1,7 @@
 """Hours of a run: what each hour of market time brought, cost and refused; they add up to the run.
 
+So every incident of the report has its hour, also where no market data came.
+
 The recount fills `HourTally` while it reads; `hour_rows` joins it with round trips, incidents and
 outages once all is read.
 """
@@ -30,7 +32,7 @@ class HourTally:
     """Tally by hour, each named by its number since 1970.
 
     Attributes:
-        equity: The last equity of each hour that had a look at it, hundred-millionths.
+        equity: The last equity of each hour with a tick, price mark or fill, hundred-millionths.
         costs: Slippage of its fills.
         fees: Fees of its fills, hundred-millionths of quote.
         fills: How many fills it had.

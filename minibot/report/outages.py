@@ -36,8 +36,9 @@ class Outage:
 class GapLog:
     """Gaps of a run's market data, each with its own two times.
 
-    A lost book is a gap twice: when the loss is known, and up to the book that ends it. Where none
-    came, `end` adds the second, up to the end of the data. Other streams' gaps stand as written.
+    A lost book is a gap twice: when the loss is known, and right before the book that ends it, up
+    to that. Where none came, `end` adds the second, up to the end of the data. Other streams' gaps
+    stand as written.
     """
 
     def __init__(self) -> None:

@@ -2,8 +2,8 @@
 
 A run goes in two steps. Its folder moves from `var/runs` to `var/pruned` at once, so that no half
 run is ever found; then all but its report is removed there, and its figures under `var/metrics`.
-The next removal ends one that died. Unpacked copies of bundles go in the same way. The empty folder
-of a start that was killed before it made a run just goes.
+The next removal ends one that died. Unpacked copies of bundles go in the same way, and their
+reports stay as well. The empty folder of a start that was killed before it made a run just goes.
 """
 
 from __future__ import annotations

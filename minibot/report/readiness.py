@@ -121,7 +121,7 @@ def _days(real: list[RunRecord]) -> Need:
 
 
 def _limits(real: list[RunRecord]) -> Need:
-    name = "no risk limit passed in any real run"
+    name = "no risk limit exceeded in any real run"
     guilty = [
         record.run_id
         for record in real
@@ -129,7 +129,7 @@ def _limits(real: list[RunRecord]) -> Need:
     ]
     if guilty:
         remedy = f"minibot accept {guilty[0]} says which"
-        return Need("B-75", name, False, f"passed in {listed(guilty)}", remedy)
+        return Need("B-75", name, False, f"exceeded in {listed(guilty)}", remedy)
     unread = [record.run_id for record in real if _is_unread(record)]
     if unread:
         found = f"{counted(len(unread), 'real run')} cannot be read: {listed(unread[:SHOWN])}"
@@ -184,7 +184,7 @@ def rests_on(record: RunRecord) -> str:
         return "a real run that was not judged: minibot accept RUN"
     if _is_unread(record):
         return "a real run that cannot be read: minibot verify RUN"
-    return "a limit was passed in it" if record.acceptance["risk_violations"] else ""
+    return "a limit was exceeded in it" if record.acceptance["risk_violations"] else ""
 
 
 def _is_unread(record: RunRecord) -> bool:

@@ -75,7 +75,7 @@ class RunRecord:
 
     @property
     def kind(self) -> str:
-        """Kind of the run: real, a drill, or simulated."""
+        """Kind of the run: real, a drill, or simulated, as is one without a readable manifest."""
         if self.is_real:
             return "real"
         return "drill" if self.manifest is not None and not self.manifest.simulated else "simulated"

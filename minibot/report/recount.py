@@ -105,7 +105,10 @@ class Recount:
         self.stops.sort(key=lambda each: each[0])
 
     def metrics(self) -> JsonObject:
-        """Return the metrics of the run (N-75..N-78)."""
+        """Return the metrics of the run (N-75..N-78).
+
+        `lines` counts what is merged; latencies, uptimes and processes come from the roles' parts.
+        """
         return {
             "run_id": self._recorded.manifest.run_id,
             "lines": {queue: self.lines[queue] for queue in self._recorded.roles.queues},

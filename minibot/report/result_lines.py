@@ -93,7 +93,8 @@ class ResultLines(NamedTuple):
     def shown(self) -> tuple[tuple[str, str], ...]:
         """Return each line as a signed text; the texts add up as the amounts do.
 
-        They have two decimals, or eight where one of the amounts would read as zero.
+        They have two decimals. They have eight where one of the amounts would read as zero, or the
+        amount at the mid is zero and would not read so.
         """
         unit = Decimal(1).scaleb(-SHOWN_PLACES)
         costs = [each.quantize(unit, ROUND_HALF_EVEN) for each in self[1:]]

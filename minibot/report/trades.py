@@ -95,9 +95,12 @@ class TradeLog:
     """Log of the round trips of a run, fed with its fills in order.
 
     Carried-in positions count as bought before: a sale that leaves the symbol flat ends its trip.
+    Such a trip paid their value in `carried` and opened when their oldest lot was bought. Where
+    fees are taken in coins, carried dust is of the trip of the next purchase and opens with it.
 
     Args:
         carried: The run's opening positions, from its `Performance`, which takes each fill first.
+            Their value is that at their first mark, or their cost where none came before the sale.
     """
 
     def __init__(self, carried: Mapping[str, Carried]) -> None:

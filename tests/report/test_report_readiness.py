@@ -98,7 +98,7 @@ def past(short_run: ShortRun, tmp_path: Path) -> Past:
 
 NIGHT = "a real night of seven hours"
 DAYS = "30 days of paper on real market data"
-LIMITS = "no risk limit passed in any real run"
+LIMITS = "no risk limit exceeded in any real run"
 BACKTEST = "a backtest over six months, twice the same"
 
 
