@@ -164,10 +164,12 @@ class HourlyAccounts:
     def on_time(self, ts: int) -> None:
         """Close every hour that is over at a market time; a time before the last changes nothing.
 
+        Once the accounts are closed, no time does.
+
         Raises:
             InvariantError: An hour does not balance.
         """
-        while ts >= self._hour_end():
+        while not self.is_closed and ts >= self._hour_end():
             self._close_hour(self._hour_end() - 1)
         self._last_ts = max(self._last_ts, ts)
 

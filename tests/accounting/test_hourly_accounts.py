@@ -231,3 +231,15 @@ def test_fill_with_an_earlier_time_counts_in_the_hour_that_is_open() -> None:
     states = run.close(T0 + HOUR_MS)
 
     assert [(state.fills_before, state.fills) for state in states] == [(0, 0), (0, 2)]
+
+
+def test_fill_after_the_close_is_booked_and_stands_in_no_state() -> None:
+    """A fill hours after the close changes the portfolio, and neither states nor head."""
+    run = books()
+    states = list(run.close(T0 + 5))
+    head = run.head
+
+    run.on_fill(fill("BUY", "1", "100", "1"), T0 + 3 * HOUR_MS)
+
+    assert run.portfolio.fills == 1
+    assert (run.states, run.close(T0 + 4 * HOUR_MS), run.head) == (states, states, head)
