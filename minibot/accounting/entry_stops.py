@@ -38,7 +38,8 @@ class EntryStops:
     """Refusals of entries in a row, without a passed entry between them.
 
     Attributes:
-        refused: How many for lasting reasons; 0 while entries pass, and after the end of a halt.
+        refused: How many for lasting reasons; 0 while entries pass. The end of a halt sets it to 0
+            only if the last of them was for the halt.
         since_ts: When the first of them was, Unix ms.
         code: The reason of the last one.
     """

@@ -24,7 +24,10 @@ from minibot.events.model import (
 )
 
 NextFill = Callable[[], Event | None]
-"""Gives the next recorded fill, in the order of their queue; None while there is none."""
+"""Gives the next recorded fill, in the order of their queue; None while there is none.
+
+A fill that comes once the event that it names was folded counts before the next event.
+"""
 AfterMarks = Callable[[Sequence[int], Sequence[Payload], Sequence[Look]], None]
 """Called with ticks or price marks in a row: times, payloads, and equity from each place on."""
 AfterFill = Callable[[Event], None]

@@ -1,7 +1,8 @@
 """Order rules of the venue, by which risk sizes orders and execution judges them.
 
 The same filters are applied twice: risk rounds and refuses before an intent exists, and execution
-refuses any order that breaks them nevertheless. All values are hundred-millionths (`events.money`).
+refuses any order that breaks them nevertheless. All values are hundred-millionths (`events.money`);
+`price_text` and `qty_text` write them with the places of their increment.
 """
 
 from __future__ import annotations
@@ -164,7 +165,8 @@ class OrderRules:
         market_qty_max = _maximum(instrument.market_qty_max, qty, qty_step)
         notional_min = parse_amount(instrument.notional_min)
         notional_max = parse_amount(instrument.notional_max or "0") or None
-        # A market order has to meet the rules of any order and its own.
+        # A market order has to meet the quantity rules of any order and its own; bounds of its own
+        # on the value replace those of any order.
         market_step = parse_amount(instrument.market_qty_increment or "0")
         market_min, market_max = instrument.market_notional_min, notional_max
         if instrument.market_notional_max is not None:
@@ -225,7 +227,10 @@ class OrderRules:
         return None
 
     def count_refusal(self, orders: int, algos: int, lists: int) -> str | None:
-        """Return why this many orders, orders with a trigger and OCOs may not rest, or None."""
+        """Return why orders, orders with a trigger and OCOs may not rest in such number, or None.
+
+        The order about to be placed is counted in.
+        """
         if self.orders_max is not None and orders > self.orders_max:
             return ORDERS_MAX
         if self.algo_orders_max is not None and algos > self.algo_orders_max:

@@ -156,10 +156,11 @@ class Performance:
                 return
 
     def on_tick(self, tick: MarketTick) -> None:
-        """Mark the symbol at its mid and update equity."""
+        """Mark the symbol at its mid and update equity; a held one without a mid keeps its mark."""
         symbol = tick.symbol
         self._last[symbol] = tick
-        # A symbol that is not held has no part in equity: its mid is read when it is bought.
+        # A symbol that is not held has no part in equity: its mid is read when it is bought, of its
+        # last tick alone. The market role writes no tick without a mid.
         if symbol in self._held and self._mark(symbol):
             self._look()
 
@@ -313,7 +314,10 @@ class Performance:
         return self._last.get(symbol)
 
     def mark(self, symbol: str) -> int | None:
-        """Return the price at which a symbol is valued, or would be; None before there is one."""
+        """Return the price at which a symbol is valued, or would be; None before there is one.
+
+        Of a symbol that is not held a last tick without a mid hides the mids before it.
+        """
         tick = None if symbol in self._held else self._last.get(symbol)
         mid = None if tick is None else mid_of(tick)
         return self._marks.get(symbol) if mid is None else mid

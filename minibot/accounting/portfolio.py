@@ -5,7 +5,7 @@ bytes. Risk, execution, report and the next run's opening each build their own f
 Amounts are hundred-millionths (`events.money`); docs/accounting.md has the rules.
 
 Invariants, checked at every fill: no cash below zero, no position below zero, the entries of a
-fill add up to zero, fills are applied once and in order.
+fill add up to zero. Fills are numbered as they come; the caller passes each once and in order.
 """
 
 from __future__ import annotations
@@ -40,7 +40,11 @@ class Portfolio:
     )
 
     def __init__(self, cash: Mapping[str, int], lots: Iterable[Lot]) -> None:
-        """Open with cash and lots, oldest first; raises `InvariantError` for a negative amount."""
+        """Open with cash, and with lots that the caller has sorted, oldest first.
+
+        Raises:
+            InvariantError: Cash is below zero, or quantity or price of a lot is not above it.
+        """
         self.balances: dict[str, int] = dict(cash)
         self._held: dict[str, Holding] = {}  # By symbol, without empty ones.
         self.fills: int = 0
@@ -197,8 +201,8 @@ class Portfolio:
     def book(self, fill: FillMessage, ts: int, trades: list[Trade] | None = None) -> Booking:
         """Book a fill given in numbers; see `apply`.
 
-        The booking is valid until the next one. The trades that a sale closes are added to
-        `trades`, if given.
+        The booking is valid until the next call, even if that is refused. The trades that a sale
+        closes are added to `trades`, if given.
         """
         n = self.fills + 1
         qty, price, fee = fill.qty, fill.price, fill.fee

@@ -23,11 +23,11 @@ class References:
 
     def __init__(self) -> None:
         """Start without any."""
-        # Price in hundred-millionths, and until when on the run's clock it holds.
+        # Price in hundred-millionths, and the last millisecond of market time at which it holds.
         self._averages: dict[str, tuple[int, int]] = {}
 
     def take(self, average: AveragePrice, ts: int) -> None:
-        """Take an average that was reported at `ts`, Unix ms on the run's clock."""
+        """Take an average that was reported at market time `ts`, Unix ms."""
         until = ts + average.minutes * MINUTE_MS
         self._averages[average.symbol] = (parse_amount(average.price), until)
 
@@ -36,7 +36,7 @@ class References:
 
         Args:
             symbol: Its name.
-            now: Market time.
+            now: Market time, Unix ms.
             touch: The price of the touch, which is returned where no average holds.
         """
         found = self._averages.get(symbol)

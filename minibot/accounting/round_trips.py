@@ -97,7 +97,7 @@ class RoundTrips:
 
         Args:
             fill: The fill.
-            is_flat: Whether nothing of the symbol is held after it.
+            is_flat: Whether the caller takes the symbol as flat after it: dust may be left.
             reason: Reason of the exit, by risk's last report.
         """
         trip = self.open.get(fill.symbol)
