@@ -109,3 +109,19 @@ def test_clear_lifts_the_ban_of_an_address(place: Place) -> None:
     assert statuses == [429] * (IGNORED_MAX + 1) + [418]
     assert place.charge(5) == 200
     assert place.limits.used == 25
+
+
+@pytest.mark.parametrize("order", [("symbol_break", "delist"), ("delist", "symbol_break")])
+def test_end_of_a_break_leaves_a_delisted_symbol_silent(
+    order: tuple[str, str], place: Place
+) -> None:
+    """A break that ends opens a symbol only while it is listed; `clear` opens it again."""
+    fields: dict[str, dict[str, object]] = {"symbol_break": {"ms": 1000}, "delist": {}}
+    for name in order:
+        place.fault(name, symbol="BTCUSDT", **fields[name])
+    place.door.waiting.pop()()
+    after_break = place.venue.statuses["BTCUSDT"]
+    place.fault("clear")
+
+    assert after_break == "BREAK"
+    assert place.venue.statuses["BTCUSDT"] == "TRADING"

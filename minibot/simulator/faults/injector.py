@@ -308,7 +308,13 @@ class Injector:
         symbol = fields.get("symbol") or self._venue.facts.symbols[0]
         self._venue.statuses[symbol] = fields.get("status", "BREAK")
         back = {"symbol": symbol, "status": self._statuses[symbol]}
-        self._end_later(f"symbol_break {symbol}", fields, lambda: self._symbol_break(back))
+
+        def end() -> None:
+            # The streams of a delisted symbol stay silent until `clear`.
+            if symbol not in self._venue.delisted:
+                self._symbol_break(back)
+
+        self._end_later(f"symbol_break {symbol}", fields, end)
 
     def _end_later(self, name: str, fields: Mapping[str, Any], end: Callable[[], None]) -> None:
         """End a fault after its `ms`, unless it is set anew or cleared before."""
