@@ -70,6 +70,38 @@ def test_field_is_added_removed_and_retyped_on_an_endpoint(exchange: Exchange) -
 
 
 @pytest.mark.parametrize(
+    ("endpoint", "place", "query"),
+    [("klines", 0, {"interval": "1s"}), ("ticker/tradingDay", "closeTime", {})],
+)
+def test_field_of_an_answer_in_microseconds_is_retyped_and_removed(
+    endpoint: str, place: Any, query: dict[str, str], exchange: Exchange
+) -> None:
+    """A changed time of an answer in microseconds stays as it was changed."""
+
+    def asked() -> Any:
+        answer = exchange.session.get(
+            f"{exchange.base}/api/v3/{endpoint}",
+            params={"symbol": "BTCUSDT", **query},
+            headers={"X-MBX-TIME-UNIT": "MICROSECOND"},
+            timeout=DEADLINE_S,
+        )
+        assert answer.status_code == 200, answer.text
+        body = answer.json()
+        return body[0] if isinstance(body, list) else body
+
+    right = asked()
+    exchange.fault("field_retyped", endpoint=endpoint, field=str(place))
+    retyped = asked()
+    exchange.fault("field_removed", endpoint=endpoint, field=str(place))
+    removed = asked()
+
+    assert type(right[place]) is int
+    assert retyped[place].isdigit()
+    assert len(retyped[place]) == len(str(right[place]))
+    assert len(removed) == len(right) - 1
+
+
+@pytest.mark.parametrize(
     ("to", "expected"),
     [
         ("string", "12"),

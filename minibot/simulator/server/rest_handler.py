@@ -130,8 +130,7 @@ class RestHandler:
             body = endpoint.answer(self._venue, parameters)
         except ApiError as error:
             return _response(error.status, error.body, headers)
-        body = self._faults.on_answer(_name(request), body)
-        return _response(200, in_micros(body) if micros else body, headers)
+        return _response(200, self._changed(_name(request), body, micros=micros), headers)
 
     async def _answer_paper(self, request: web.Request, paper: Paper) -> web.Response:
         body_bytes = await request.read()
@@ -147,6 +146,11 @@ class RestHandler:
         except ApiError as error:
             return _response(error.status, error.body, headers)
         return _response(200, in_micros(answered) if micros else answered, {**headers, **more})
+
+    def _changed(self, name: str, body: Any, *, micros: bool) -> Any:
+        """Return the right answer of an endpoint in the unit asked for, changed by the faults."""
+        # Faults come last: a time of another type has no microseconds.
+        return self._faults.on_answer(name, in_micros(body) if micros else body)
 
     def _charge(self, request: web.Request, weight: int) -> tuple[Denial | None, dict[str, str]]:
         """Count a call; return the refusal, if any, and the headers with the used weight."""
