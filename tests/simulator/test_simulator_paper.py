@@ -641,6 +641,21 @@ def test_paper_account_trades_over_the_wire_and_tells_its_stream() -> None:
 
 
 @pytest.mark.process
+def test_answer_of_the_account_is_changed_by_a_fault_of_its_endpoint() -> None:
+    """One answer of the account lacks the field; the next one has it, and a refusal is whole."""
+    with Served("--paper-account") as served:
+        removed = {"name": "field_removed", "endpoint": "account", "field": "balances.free"}
+        told = requests.post(f"{served.base}/minibot/fault", json=removed, timeout=DEADLINE_S)
+        refused = served.signed("GET", "account", wrong="1").json()
+        changed, right = (served.signed("GET", "account").json() for _ in range(2))
+
+    assert told.json()["ok"]
+    assert refused["code"] == -1104
+    assert ["free" in balance for balance in changed["balances"]] == [False] * 2
+    assert ["free" in balance for balance in right["balances"]] == [True] * 2
+
+
+@pytest.mark.process
 @pytest.mark.row("N-57", "N-98")
 def test_without_the_flag_there_is_no_account() -> None:
     """Without the flag the account's calls are refused and counted."""

@@ -145,7 +145,8 @@ class RestHandler:
             )
         except ApiError as error:
             return _response(error.status, error.body, headers)
-        return _response(200, in_micros(answered) if micros else answered, {**headers, **more})
+        body = self._changed(name, answered, micros=micros)
+        return _response(200, body, {**headers, **more})
 
     def _changed(self, name: str, body: Any, *, micros: bool) -> Any:
         """Return the right answer of an endpoint in the unit asked for, changed by the faults."""
