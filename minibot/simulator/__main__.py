@@ -1,7 +1,8 @@
 """`python -m minibot.simulator`: the loopback exchange as a process of a run.
 
-The first line on standard output names source and address; then one line a second. It exits with 0
-when its standard input closes. For use by hand, `minibot exchange serve` is friendlier.
+The first line on standard output states the port and the source's facts; then comes one line a
+second. It exits with 0 when its standard input closes. For use by hand, `minibot exchange serve` is
+friendlier.
 """
 
 from __future__ import annotations

@@ -210,7 +210,10 @@ class PaperDesk:
         return placed(order, response_type(parameters, order.kind))
 
     def _count_order(self) -> None:
-        """Count a new order against the account's limits; the venue counts unfilled ones."""
+        """Count a new order against the account's limits, even one that the book then refuses.
+
+        The venue counts unfilled orders: one that is filled whole takes off the newest count.
+        """
         pace_ms = self._venue.clock.pace_ms()
         rates = self._venue.rates
         for limit, window_ms, words in (

@@ -34,7 +34,10 @@ class HttpFault:
 
 @dataclass(slots=True)
 class FrameFault:
-    """A change to the next `left` frames of a kind, of one symbol or of all."""
+    """A change to the next `left` frames of a kind, of one symbol or of all.
+
+    A frame takes one fault alone, and counts only for that, once it is changed.
+    """
 
     name: str
     left: int
@@ -74,7 +77,7 @@ class Faults:
 
     @property
     def has_no_pings(self) -> bool:
-        """Return whether the server sends no pings."""
+        """Return whether the server sends no pings, and closes for none without an answer."""
         return self._pace_ms() < self.no_pings_until_ms
 
     @property

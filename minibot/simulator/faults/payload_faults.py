@@ -32,7 +32,11 @@ _USUAL: Final = {"kline_unclosed": "kline", "stream_silent": EVERYTHING}
 
 @dataclass(slots=True)
 class PayloadFault:
-    """One payload fault, in force for some messages or until a moment of market pace."""
+    """One payload fault, in force for some messages or until a moment of market pace.
+
+    A message without the field counts too; one that is not JSON, or that another fault has
+    swallowed, does not.
+    """
 
     kind: str
     target: str  # An endpoint, a stream, or the kind of a stream.

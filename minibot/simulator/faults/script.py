@@ -92,7 +92,8 @@ def check_fault(fault: Mapping[str, Any], symbols: Collection[str]) -> None:
         symbols: Symbols that are played.
 
     Raises:
-        FaultUnknown: Unknown name, field or symbol, wrong type, or a count or duration below 1.
+        FaultUnknown: Unknown name, field or symbol, wrong type, or one of `n`, `ms`, `retry_after`,
+            `ban_ms` and `delay_ms` below 1; `lead_ms` and `factor` have no bound.
     """
     known = FIELDS.get(str(fault.get("name")))
     if known is None:

@@ -116,6 +116,7 @@ def _property(
 
 
 def _is_id(value: Any) -> bool:
+    """Return whether an id is taken: null, 1 to 36 of `0-9A-Za-z_-`, or 64 bits with a sign."""
     if value is None:
         return True
     if isinstance(value, str):

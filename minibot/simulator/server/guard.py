@@ -35,7 +35,10 @@ Note = Callable[[str], None]
 
 
 def is_own_host(host: str | None) -> bool:
-    """Return whether a request names this exchange by a loopback name, or names no host."""
+    """Return whether a request names this exchange by a loopback name, or names no host.
+
+    Only one of HTTP/1.0 may name none: the HTTP server answers any other without a host with 400.
+    """
     if host is None:
         return True
     name, _, port = host.rpartition(":") if not host.endswith("]") else (host, "", "")

@@ -1,6 +1,7 @@
 """Request limits, with 429 and 418 as at the venue: weight by address and minute of market pace.
 
-Assumptions where the venue documents nothing: the window is fixed and begins with the first minute;
+Assumptions where the venue documents nothing: the windows are fixed and count from the start of the
+exchange; the request that goes over a limit is refused and counts, those refused after it do not;
 a client that sends more than `IGNORED_MAX` requests after a 429, before its Retry-After has passed,
 is banned for two minutes, and twice as long each further time, up to three days.
 """

@@ -184,7 +184,8 @@ class ExchangeServer:
     def shut(self) -> None:
         """Refuse connections while the fault `unreachable` lasts; open ones are cut.
 
-        If another program has the port at its end, that lasts until the port is free.
+        Streams are cut by a TCP reset, connections of REST calls end as if closed. If another
+        program has the port at its end, that lasts until the port is free.
         """
         task = asyncio.get_running_loop().create_task(self._shut())
         self._tasks.add(task)

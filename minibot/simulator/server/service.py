@@ -59,8 +59,9 @@ def make_server(settings: Settings) -> ExchangeServer:
     """Return the server that the settings describe, not yet listening.
 
     Raises:
-        ConfigError: A setting is invalid, or a run wants a paper account.
-        Refusal: The source, its history or the fault script cannot be played.
+        ConfigError: A setting is invalid, a run wants a paper account, or the fault script cannot
+            be played.
+        Refusal: The source or its history cannot be played.
     """
     speed = _speed(settings)
     if not 1 <= settings.rate_per_s <= RATE_PER_S_MAX:
@@ -174,7 +175,8 @@ async def serve(
         done: Set from outside to end it.
 
     Raises:
-        Refusal: A port is taken, or the source or the fault script broke while it was played.
+        Refusal: A port is taken, or the source broke while it was played.
+        ConfigError: The fault script did.
     """
     await server.listen(port, tls)
     on_ready()
@@ -192,7 +194,7 @@ async def serve(
 
 
 def ready_line(server: ExchangeServer) -> dict[str, Any]:
-    """Return the facts of the first line on standard output: source and address."""
+    """Return the first line on standard output: the port, and the facts of the source."""
     facts = server.venue.facts
     origins = {symbol: info["origin"] for symbol, info in server.venue.infos.items()}
     return {

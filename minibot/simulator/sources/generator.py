@@ -44,7 +44,8 @@ class Generator:
     def __init__(self, seed: int, symbols: tuple[str, ...], rate_per_s: int) -> None:
         least = 1 if len(symbols) == 1 else LIVELY
         share = max(least, rate_per_s // len(symbols))
-        # With many symbols at a low rate, each is active in some seconds only, in turn.
+        # With many symbols at a low rate, each is active in some seconds only, in turn. How many
+        # turns there are is rounded down, so that up to twice the rate comes.
         self._every_s = max(1, share * len(symbols) // max(1, rate_per_s))
         self._seed = seed
         self._markets = {symbol: RandomSymbol(symbol, seed, share) for symbol in symbols}

@@ -1,9 +1,9 @@
 """Rebased source: all times moved to another day, for clients that only know the wall clock.
 
-Every time moves by the same amount: receive times, event and trade times, the bars of the past.
-Intervals stay aligned, because past bars are moved by whole lengths of themselves and the bars of
-played data are made from its trades. A recorder's clock skew is removed: exchange time is the new
-origin's.
+Receive times move by whole seconds, event and trade times by as much less the recorder's clock
+skew: exchange time is the new origin's. Intervals stay aligned, because past bars are moved by
+whole lengths of themselves, up to one length less than the rest, and the bars of played data are
+made from its trades.
 """
 
 from __future__ import annotations

@@ -50,8 +50,10 @@ class ListedSymbol:
     def take(self, frame: Frame) -> dict[str, Any] | None:
         """Apply one frame to the state; return its parsed data if it had to be parsed.
 
+        A quote is kept unread, whatever it holds; see `quote`.
+
         Raises:
-            FrameInvalid: The frame holds no message of its kind; the state is as before.
+            FrameInvalid: Another frame holds no message of its kind; the state is as before.
         """
         try:
             return self._take(frame)
