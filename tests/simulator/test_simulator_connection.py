@@ -192,6 +192,21 @@ def test_microseconds_touch_times_alone() -> None:
     assert wire.in_micros(depth) == b'{"e":"depthUpdate","E":5000,"U":1,"u":2}'
 
 
+@pytest.mark.parametrize(
+    ("bar", "expected"),
+    [
+        (b'{"t":1,"T":"2"}', b'{"t":1000,"T":"2"}'),
+        (b'{"t":1}', b'{"t":1000}'),
+        (b'"a text"', b'"a text"'),
+    ],
+)
+def test_other_times_of_a_changed_bar_are_in_microseconds(bar: bytes, expected: bytes) -> None:
+    """A bar whose close a fault has removed or retyped has its other times in microseconds."""
+    payload = b'{"e":"kline","E":5,"k":%b}'
+
+    assert wire.in_micros(payload % bar) == b'{"e":"kline","E":5000,"k":%b}' % expected
+
+
 def test_answers_wait_too_while_all_is_held_and_a_close_does_not() -> None:
     """While `burst` holds all back, a reply and a pong wait in order; a close sends them first."""
     holds = [True]

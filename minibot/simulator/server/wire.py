@@ -64,10 +64,12 @@ def in_micros(data: bytes) -> bytes:
     """
     try:
         payload = with_times(orjson.loads(data), lambda time_ms: time_ms * 1000)
-        if isinstance(payload, dict) and "k" in payload:
-            payload["k"]["T"] += 999  # A bar closes with its last microsecond, as in REST.
+        bar = payload.get("k") if isinstance(payload, dict) else None
+        # A fault may have removed or retyped any of it.
+        if isinstance(bar, dict) and type(bar.get("T")) is int:
+            bar["T"] += 999  # A bar closes with its last microsecond, as in REST.
         return orjson.dumps(payload)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, TypeError):
         return data
 
 
