@@ -7,7 +7,7 @@ still meanwhile, so every limit here is machine time.
 A refusal of the venue, such as of an unknown symbol, ends the run at once. After a restart, symbols
 that are no longer listed are left out instead, as long as any is left; an interval whose klines are
 refused has no history. Other failures are retried with backoff until the time for starting is over;
-a book that is missing after five seconds is requested again later.
+a book that is missing then, or after five seconds, is requested again later.
 """
 
 from __future__ import annotations
@@ -254,15 +254,19 @@ class Opening:
             self._pump("no stream connection that carries all streams")
 
     def _take_depth(self) -> None:
-        """Request each book once; one that is not available is requested again later."""
+        """Request each book once, and wait for the answers while there is time for the start.
+
+        A book that has not come by then, or is not available, is requested again later.
+        """
         session = self._session
         now_ms = session.clock.now_ms()
         answered: list[bool] = []
         wanted = session.feed.snapshots_wanted(now_ms)
         session.requests.snapshots(wanted, lambda: answered.append(True))
-        deadline_ns = self._in(DEPTH_S_MAX)
+        deadline_ns = min(self._in(DEPTH_S_MAX), self._deadline_ns)
         while len(answered) < len(wanted) and session.world.machine_ns() < deadline_ns:
-            self._pump("no depth snapshot")
+            self._heed_end()
+            session.pump(PUMP_S)
 
     # --- one request --------------------------------------------------------------------------
 
@@ -321,9 +325,7 @@ class Opening:
     def _pump(self, lack: str) -> None:
         """Run the session's loop once; raise when asked to end, or when the time is over."""
         session = self._session
-        code = session.world.end_code()
-        if code is not None:
-            raise _Ended(code)
+        self._heed_end()
         paused_ns = (session.world.still_ms() - self._still_ms) * NS_PER_MS
         if session.world.machine_ns() - paused_ns > self._deadline_ns:
             raise FeedLost(
@@ -332,6 +334,12 @@ class Opening:
                 f"not ready after {OPENING_S_MAX:.0f} s: {lack}",
             )
         session.pump(PUMP_S)
+
+    def _heed_end(self) -> None:
+        """Raise when the role is asked to end."""
+        code = self._session.world.end_code()
+        if code is not None:
+            raise _Ended(code)
 
 
 def _banned(detail: str) -> FeedLost:

@@ -21,9 +21,12 @@ import pytest
 from msgspec.structs import replace
 
 from minibot.events.model import Bar
+from minibot.events.unit_sizes import NS_PER_S
 from minibot.exchanges.base import Stream, StreamLost
+from minibot.market import opening
 from minibot.market.reader import Frames
 from minibot.market.session import Session, SessionConfig
+from minibot.runtime.clock import machine_ns
 from minibot.simulator.faults.garbage import GARBAGE
 from tests.exchanges.binance.loopback import Loopback, accept, answer
 from tests.instruments import instrument
@@ -948,6 +951,37 @@ class QuietVenue:
             b"/api/v3/depth": orjson.dumps(depth),
         }
         sock.sendall(answer(bodies[path]))
+
+
+def test_start_whose_time_ends_while_it_waits_for_books_goes_on_without_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A book is requested again later, so that none is a reason to fail a start that is late."""
+    venue, is_over = QuietVenue(), threading.Event()
+
+    def talk(sock: socket.socket, request: bytes) -> None:
+        if b"/depth" in request:
+            is_over.wait(20)
+        else:
+            venue.talk(sock, request)
+
+    with Loopback(talk) as server:
+        desk = Desk(tmp_path, session_config(("BTCUSDT",), BINANCE_TIME), server.port)
+
+        def passed_ns() -> int:
+            is_asked = any(b"/depth" in request for request in server.requests)
+            return machine_ns() + is_asked * int(opening.OPENING_S_MAX * NS_PER_S)
+
+        monkeypatch.setattr(opening, "DEPTH_S_MAX", 2 * opening.OPENING_S_MAX)
+        monkeypatch.setattr(desk.world, "machine_ns", passed_ns)
+        desk.start()
+        wait_until(lambda: desk.world.is_ready.is_set() or desk.has_ended, "ready")
+        desk.world.code = 0
+        is_over.set()
+        desk.join()
+
+    assert desk.stopped is None
+    assert desk.world.is_ready.is_set()
 
 
 @pytest.mark.row("F108")
