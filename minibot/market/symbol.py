@@ -120,6 +120,8 @@ class SymbolFeed:
         self._doubtful_after: int | None = None
         self._doubtful: list[str] = []
         self._refused_ms = 0
+        # Set after a restart until a gap of trades is written: no id tells whether any is missing.
+        self._is_last_unknown = False
         self.connected_ms: int | None = None
         self._line: ShardHealth | None = None
         self._clock_ms = now_ms
@@ -354,6 +356,8 @@ class SymbolFeed:
         if missing is None:
             # Without a stream this was its last trade, and may have more behind it.
             if self._is_suspended and self.connected_ms is not None:
+                if self._is_last_unknown:
+                    return self._broken(trade_ts, now_ms, "the last trade before is unknown")
                 self._is_suspended = False
                 self._gap_from.pop(TRADE, None)
                 for lane in self.lanes.values():
@@ -388,7 +392,7 @@ class SymbolFeed:
             lane.builder.suspend()
 
     def _broken(self, exchange_ts: int, now_ms: int, why: str) -> Payloads:
-        self._is_suspended = False
+        self._is_suspended = self._is_last_unknown = False
         since = self._gap_from.pop(TRADE, self.seen_ms.get(TRADE, now_ms))
         payloads: list[Payload] = [self._gap(TRADE, since, now_ms, why)]
         for lane in self.lanes.values():
@@ -435,12 +439,21 @@ class SymbolFeed:
     ) -> Payloads:
         """Resume after a former process of the same run: everything it missed is a gap.
 
-        `ends` is the exchange time up to which bars are written, by interval. The gap of a book
-        that the former process had begins at once, as when a stream is lost.
+        The gap of a book that the former process had is written at once, as when a stream is lost;
+        that of quotes with the next quote; that of trades with the next trade, unless its id
+        follows `last_trade_id`, so that none is missing. Without that id some may be.
+
+        Args:
+            from_ms: Time of the last line that the former process wrote.
+            last_trade_id: Id of its last trade; None if that is not known.
+            ends: Exchange time up to which bars are written, by interval.
+            now_ms: Time of the gap of the book.
+            had_book: Whether the former process had a book.
         """
         self._gap_why = "market_role was restarted"
         self._gap_from = dict.fromkeys(STREAMS, from_ms)
         self.order.last_id = last_trade_id
+        self._is_last_unknown = last_trade_id is None
         self.order.resume()
         self._is_suspended = True
         self.start_partial()

@@ -1023,6 +1023,29 @@ def test_process_that_follows_another_marks_what_it_missed() -> None:
     assert (wanted.hole.from_ts, wanted.hole.to_ts) == (T0 + 5_000, T0 + 10_000)
 
 
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_process_that_does_not_know_the_last_trade_marks_that_some_may_be_missing(
+    *, is_lost: bool
+) -> None:
+    """A symbol's last trade may be older than all that a restart reads: its id tells nothing."""
+    feed = new_feed(now_ms=T0 + 9_000)
+    feed.symbols["BTCUSDT"].resume_run(T0 + 5_300, None, {}, T0 + 9_000, had_book=False)
+    if is_lost:
+        feed.on_disconnected(T0 + 9_010, "connection lost")
+        feed.on_connected(T0 + 9_020)
+    feed.on_frame(trade_frame(44, T0 + 9_200), T0 + 9_200, 0)
+    feed.on_frame(trade_frame(45, T0 + 9_300), T0 + 9_300, 0)
+    feed.on_frame(trade_frame(46, T0 + 10_300), T0 + 10_300, 0)
+    feed.on_frame(trade_frame(47, T0 + 11_300), T0 + 11_300, 0)
+
+    found = of(feed, "gap", "bar")
+    assert [(gap.stream, gap.from_ts, gap.to_ts) for gap in found if gap.TYPE == "gap"] == [
+        ("trade", T0 + 5_300, T0 + 9_200)
+    ]
+    assert [bar.open_ts for bar in found if bar.TYPE == "bar"] == []
+    assert feed.figures()["trade_gaps"] == 0
+
+
 def test_pause_of_the_process_does_not_flood_the_queue() -> None:
     """A pause of an hour does not add an hour of beats."""
     feed = new_feed()
