@@ -49,7 +49,7 @@ class SymbolOnboarding:
             self._ask_rules(tuple(fresh))
 
     def forget(self, symbols: Iterable[str]) -> None:
-        """Stop adding these symbols."""
+        """Stop adding these symbols: answers to requests under way change nothing for them."""
         for name in symbols:
             self._coming.pop(name, None)
             self._missing.pop(name, None)
@@ -95,7 +95,9 @@ class SymbolOnboarding:
             return
         again: list[str] = []
         for name in symbols:
-            self._coming[name] = tries = self._coming.get(name, 0) + 1
+            if name not in self._coming:
+                continue  # It was forgotten meanwhile.
+            self._coming[name] = tries = self._coming[name] + 1
             if is_refusal(answer.error) or tries >= TRIES_MAX:
                 self._refuse(name, str(answer.error))
             else:
