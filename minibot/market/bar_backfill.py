@@ -3,7 +3,7 @@
 Readers get each bar at most once and in order of time. While a hole waits for its klines, later
 bars wait for it; one that may lack trades after all becomes a part of it. A hole that grows
 meanwhile is filled part by part. A part whose klines do not come in time is given up: those that
-came are written, the missing ones counted.
+any answer brought are written, the missing ones counted.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ class BarLane:
         self._is_asked = False
         self._due_ms: int | None = None
         self._tries = 0
+        # Klines of the part that any answer has brought, by their open times.
+        self._came: dict[int, Candle] = {}
         # Written bars that open before are whole, whatever trades turn out to be missing.
         self._whole_to = 0
         # Average price computed from the bars of this lane, if there is one.
@@ -154,9 +156,21 @@ class BarLane:
         if not self._is_asked or hole.to_ts != self._part_to:
             return []  # An answer to a former lane of this symbol.
         self._is_asked = False
+        self._came.update((c.open_ts, c) for c in candles_of(candles, self._part()))
+        return self._answered(now_ms)
+
+    def fail(self, now_ms: int) -> list[Bar]:
+        """Note a failed request: retry, or give the part up and return the bars of what came."""
+        if not self._is_asked:
+            return []
+        self._is_asked = False
+        return self._answered(now_ms)
+
+    def _answered(self, now_ms: int) -> list[Bar]:
+        """End the part, or ask again while a bar is missing; return the bars to write now."""
         part = self._part()
         standing = {bar.open_ts for bar in self._waiting}
-        found = [c for c in candles_of(candles, part) if c.open_ts not in standing]
+        found = [c for c in candles_of(self._came.values(), part) if c.open_ts not in standing]
         covered = len(found) + sum(part.from_ts <= ts < part.to_ts for ts in standing)
         missing = self._count(part) - covered
         if missing and self._tries + 1 < TRIES_MAX:
@@ -167,17 +181,6 @@ class BarLane:
             last = found[-1]
             self.builder.learn_close(last.close, last.open_ts + self.builder.interval_ms)
         return self._released([history_bar(self.symbol, self.interval, c) for c in found])
-
-    def fail(self, now_ms: int) -> list[Bar]:
-        """Note a failed request: retry, or give the part up and return the bars behind it."""
-        if not self._is_asked:
-            return []
-        self._is_asked = False
-        if self._tries + 1 < TRIES_MAX:
-            self._again(now_ms)
-            return []
-        self.unfilled += self._count(self._part())
-        return self._released([])
 
     def _count(self, hole: Hole) -> int:
         return (hole.to_ts - hole.from_ts) // self.builder.interval_ms
@@ -190,6 +193,7 @@ class BarLane:
         """Return history and bars that wait for nothing else, in order of time; end the part."""
         end, whole = self._part_to, self._hole
         self._tries, self._due_ms = 0, None
+        self._came.clear()
         if whole is None or whole.to_ts <= end:
             self._hole = None
             ready, self._waiting = self._waiting, []

@@ -298,6 +298,63 @@ def test_hole_that_nobody_fills_is_given_up_and_counted() -> None:
     assert lane.unfilled == 3
 
 
+def given_up(answers: Sequence[Sequence[int] | None]) -> tuple[BarLane, list[Bar]]:
+    """Return a lane and its bars, after answers with the klines of some seconds; None failed."""
+    lane = BarLane("BTCUSDT", "1s", 500)
+    for second in (0, 1, 2):
+        lane.on_trade(trade(T0 + second * 1_000 + 100), 1)
+    lane.builder.suspend()
+    lane.resume_broken(T0 + 2_500)
+    for second in (3, 4, 5):
+        lane.on_trade(trade(T0 + second * 1_000 + 100), 1)
+    lane.builder.suspend()
+    lane.resume_broken(T0 + 5_500)
+    lane.on_trade(trade(T0 + 6_100), 1)
+    now, bars = T0 + SETTLE_MS, list[Bar]()
+    lane.wanted(T0)
+    for seconds in answers:
+        assert bars == []
+        hole = lane.wanted(now)
+        assert hole == Hole(T0 + 2_000, T0 + 6_000)
+        if seconds is None:
+            bars = lane.fail(now)
+        else:
+            bars = lane.fill(hole, [candle(T0 + 1_000 * second) for second in seconds], now)
+        now += RETRY_MS
+    return lane, bars
+
+
+@pytest.mark.parametrize("last", [(), None])
+def test_bars_that_stand_in_a_hole_are_not_counted_as_missing(last: tuple[int] | None) -> None:
+    """A hole may hold whole bars between two breaks: they are written, however the hole ends."""
+    lane, bars = given_up([*([None] * (TRIES_MAX - 1)), last])
+
+    assert [(bar.open_ts - T0, bar.is_history) for bar in bars] == [
+        (3_000, False),
+        (4_000, False),
+    ]
+    assert lane.unfilled == 2
+
+
+@pytest.mark.parametrize("last", [(), None])
+def test_klines_that_came_with_any_answer_are_written_when_a_hole_is_given_up(
+    last: tuple[int] | None,
+) -> None:
+    """A last request that fails takes nothing away that an earlier one has brought."""
+    lane, bars = given_up([(5,), *([None] * (TRIES_MAX - 2)), last])
+
+    assert [bar.open_ts - T0 for bar in bars] == [3_000, 4_000, 5_000]
+    assert lane.unfilled == 1
+
+
+def test_answers_that_have_all_klines_between_them_fill_a_hole() -> None:
+    """A second answer needs only the klines that the first one lacked."""
+    lane, bars = given_up([(2,), (5,)])
+
+    assert [bar.open_ts - T0 for bar in bars] == [2_000, 3_000, 4_000, 5_000]
+    assert lane.unfilled == 0
+
+
 def test_hole_that_grows_while_asked_is_filled_and_the_rest_is_asked_for() -> None:
     """The answer fills the part that was requested; a whole bar behind it waits for the rest."""
     lane = broken_lane()
