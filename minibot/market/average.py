@@ -75,7 +75,7 @@ class AverageWindow:
         self._parts = deque(maxlen=minutes * MINUTE_MS // length if length else 0)
 
     def take(self, bars: Iterable[Bar]) -> None:
-        """Take bars of `interval` in order of time; after a hole the average starts over."""
+        """Take bars of `interval` in order of time; after missing bars the average starts over."""
         parts = self._parts
         for bar in bars:
             if parts and bar.open_ts != parts[-1].open_ts + self._length_ms:

@@ -3,10 +3,12 @@
 Bars are aligned in exchange time (trade time). From the first trade on there is one bar for every
 interval, flat with volume 0 when nothing traded, as in the venue's klines. A bar is closed by a
 trade of a later interval, or by the exchange's clock plus a grace period, for as long as the line
-brings anything; a trade that comes later is counted, not merged.
+brings anything. A trade that comes later is counted, and is in no bar of this interval; longer
+intervals may still take it.
 
 A bar that is known to lack trades is never written: after a break in the stream, intervals that
-may be incomplete become a hole, which klines fill. A trade that a live connection drops is known
+may be incomplete become a hole, which klines fill, and so do quiet ones behind them until a price
+is known. A trade that a live connection drops is known
 only with the next one; a bar that the clock has closed, and that is written by then, stays as it
 is. Volumes are exact integers.
 """

@@ -134,7 +134,10 @@ class Feed:
 
     @property
     def is_coalescing(self) -> bool:
-        """Return whether only the newest of the quotes between two calls of `take` makes a tick."""
+        """Return whether quotes are held: only the newest at `take` or `write` makes a tick.
+
+        A quote without a touch before it makes its tick at once.
+        """
         return self._is_coalescing
 
     @is_coalescing.setter

@@ -10,9 +10,9 @@ happened. A single stream can be silent while others on the same line flow, whic
     trade    the venue's own klines count trades that never came
 
 The streams of such a symbol are subscribed again; if it happens to at least three symbols that are
-half of a connection, the connection is given up: both with growing waits. A symbol that trades,
-also by the klines alone, or whose book moves, all the while, and gets no quote, ends the run as an
-outage does. Data with growing delay count as old as they are late.
+half of a connection, the connection is given up: both with waits that only grow in a session. A
+symbol that trades, also by the klines alone, or whose book moves, all the while, and gets no quote,
+ends the run as an outage does. Data with growing delay count as old as they are late.
 """
 
 from __future__ import annotations

@@ -35,7 +35,8 @@ class PriceMonitor:
     def take(self, tickers: Iterable[LastPrice], prices: Mapping[str, int], now_ms: int) -> None:
         """Compare the tickers of one frame with `prices`, the last accepted ones by symbol.
 
-        Prices are hundred-millionths; 0 for none yet.
+        Each is that of a trade, or the ask of a quote if that came later, in hundred-millionths;
+        0 for none yet.
         """
         for ticker in tickers:
             self._heard[ticker.symbol] = now_ms

@@ -46,7 +46,11 @@ GATHER_MS: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Incident to report: `until_ms` if it ends by itself, `count` if it represents several."""
+    """Incident to report: `until_ms` if it ends by itself.
+
+    `count` is the number of notices gathered in it since one of its kind was told, without that
+    one; None for a single notice.
+    """
 
     kind: str
     detail: str

@@ -2,10 +2,11 @@
 
 Every frame is still read, judged and counted: books take every diff and are compared with every
 quote, bars take every trade, and every trade makes its tick, with the touch at its own moment. Of
-the best quotes of one symbol that were taken together, only the last makes a tick; the others are
-counted (`quotes_coalesced`). Beginning and end are incidents. Nothing is ever discarded unread:
-when even this is too slow, readers wait, the venue's side of the socket fills, and messages that
-the venue then drops show as gaps in the ids of trades and updates.
+the best quotes of one symbol that were taken together, the last makes a tick, and the first too
+where there was no touch before it; the others are counted (`quotes_coalesced`). Beginning and end
+are incidents. Nothing is ever discarded unread: when even this is too slow, readers wait, the
+venue's side of the socket fills, and messages that the venue then drops show as gaps in the ids of
+trades and updates.
 """
 
 from __future__ import annotations

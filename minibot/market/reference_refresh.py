@@ -7,7 +7,7 @@
 A symbol that left is not tradable from the `universe` event on. Its streams stay for the longest
 life of an order and a minute, so that an order on its way still meets its market, and for as long
 as a position is held. While a symbol does not trade, is silent or has prices refused, the rules of
-all followed symbols are requested once a minute: it may be back, halted or gone.
+all followed symbols but the delisted are requested once a minute: it may be back, halted or gone.
 """
 
 from __future__ import annotations
@@ -295,7 +295,7 @@ class ReferenceRefresh:
             self._feed.board.add(now_ms, UNIVERSE_CHANGED, detail)
 
     def _say(self, resolution: Resolution, now_ms: int) -> None:
-        """Write the `universe` event, unless it would name the same symbols again."""
+        """Write the `universe` event, unless it says the same again; see `_names`."""
         if self.config is None:
             return
         before = self.universe
@@ -334,6 +334,7 @@ class ReferenceRefresh:
 
         The venue may refuse them now and not later, so they are requested again while they are
         held. Without a universe the list is written as one: nothing else forbids an entry there.
+        Beside a list, a symbol that is sold later stays followed for as long as this process runs.
         """
         asked = self._asked
         due = sorted(
@@ -396,7 +397,11 @@ def _list(symbols: Iterable[str]) -> str:
 
 
 def _names(event: Universe) -> tuple[object, ...]:
-    """Return the parts of a universe whose change is worth an event: its members, not volumes."""
+    """Return the parts of a universe whose change is worth an event.
+
+    Those are its members, the missing bases, and the excluded symbols with their reasons; neither
+    the order of rank nor the volumes.
+    """
     excluded = {reason: sorted(names) for reason, names in event.excluded.items()}
     return (
         sorted(event.traded),

@@ -261,9 +261,10 @@ class Requests:
         """Return the depth to request for `count` snapshots at once.
 
         Deep snapshots stay usable for longer while a market moves, but a hundred of them would use
-        up the budget of minutes. So they are deep while all snapshots under way fit into half of
-        this minute's remaining weight, and otherwise as shallow as the `book` events allow; a book
-        that nears its edge is refreshed later, on its own.
+        up the budget of minutes. So they have `levels_deep` levels while all snapshots under way
+        fit into half of this minute's remaining weight, and otherwise the first depth that holds
+        `EDGE_MARGIN` times the levels of a `book` event. A book that nears its edge is refreshed
+        later, on its own.
         """
         deep = self.limits.levels_deep
         weight = (self._depths + count) * self.limits.snapshot(deep).weight

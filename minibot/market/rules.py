@@ -86,7 +86,7 @@ class RulesBook:
         return instrument is not None and instrument.status == DELISTED
 
     def is_trading(self, symbol: str) -> bool:
-        """Return whether a symbol is open for trading, as far as its rules were last read."""
+        """Return whether a symbol is open for trading by its last rules; True before the first."""
         instrument = self._instruments.get(symbol)
         return instrument is None or instrument.status == TRADING
 

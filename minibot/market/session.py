@@ -452,7 +452,10 @@ class Session:
     # --- the end ------------------------------------------------------------------------------
 
     def _end(self) -> None:
-        """Stop the streams, write the remaining events, end the threads."""
+        """Stop the streams, write the remaining events, end the threads.
+
+        Frames that wait are taken, also those of a connection that was given up just before.
+        """
         self.state = DRAINING
         self.health()
         self.inbox.close()

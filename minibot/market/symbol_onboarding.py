@@ -21,7 +21,8 @@ from minibot.market.notices import BARS_MISSING, FOLLOW_REFUSED
 from minibot.market.requests import Requests, is_refusal
 from minibot.market.rest_scheduler import Answer
 
-# Wait before a failed request is repeated, and how often it is sent in all.
+# Wait before a failed request is repeated, and how often it is sent in all. A refused one is not
+# repeated: without rules the symbol is not followed, without klines it has no history.
 RETRY_MS: Final = 5_000
 TRIES_MAX: Final = 5
 

@@ -47,7 +47,8 @@ class TradeOrder:
     """Ordering of the trades of one symbol.
 
     Attributes:
-        lower_since_ms: Since when later trades have had lower ids alone; None for not.
+        lower_since_ms: When, after the last trade that passed, the first one came that has a lower
+            id but a later time; None for none.
     """
 
     def __init__(self) -> None:
