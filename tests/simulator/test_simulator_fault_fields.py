@@ -33,6 +33,8 @@ WRONG: list[tuple[str, dict[str, object], str]] = [
     ("stream_silent", {"stream": "foousdt@trade"}, "foousdt"),
     ("garbage", {"kind": "txt"}, "txt"),
     ("5xx", {"status": "down"}, "down"),
+    ("5xx", {"status": 99}, "500 to 599"),
+    ("redirect", {"status": 200}, "300 to 399"),
     ("symbol_break", {"status": 503}, "503"),
     ("filter", {"filter": "PRICE_FILTER", "field": "tickSize"}, "value"),
     ("filter", {"filter": "MAX_NUM_ORDERS", "field": "maxNumOrders", "value": "x"}, "maxNumOrders"),

@@ -77,6 +77,8 @@ FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
 
 _MOMENTS: Final = frozenset({"at_ms", "after_s"})
 _FROM_ONE: Final = frozenset({"n", "ms", "retry_after", "ban_ms", "delay_ms"})
+# Statuses of the answers that a fault may give, by its name.
+_STATUSES: Final = {"5xx": range(500, 600), "redirect": range(300, 400)}
 _TEXT_FIELDS: Final = frozenset(
     {"symbol", "kind", "status", "filter", "field", "endpoint", "stream", "to", "value"}
 )
@@ -93,7 +95,8 @@ def check_fault(fault: Mapping[str, Any], symbols: Collection[str]) -> None:
 
     Raises:
         FaultUnknown: Unknown name, field or symbol, wrong type, or one of `n`, `ms`, `retry_after`,
-            `ban_ms` and `delay_ms` below 1; `lead_ms` and `factor` have no bound.
+            `ban_ms` and `delay_ms` below 1, or a status of another class; `lead_ms` and `factor`
+            have no bound.
     """
     known = FIELDS.get(str(fault.get("name")))
     if known is None:
@@ -107,6 +110,10 @@ def check_fault(fault: Mapping[str, Any], symbols: Collection[str]) -> None:
         _check_type(str(fault["name"]), key, value)
         if key in _FROM_ONE and value < 1:
             raise FaultUnknown(f"{key}: expected 1 or more, found {value}")
+        statuses = _STATUSES.get(str(fault["name"])) if key == "status" else None
+        if statuses is not None and value not in statuses:
+            text = f"expected {statuses[0]} to {statuses[-1]}, found {value}"
+            raise FaultUnknown(f"{key}: {text}")
         if key == "symbol" and value not in symbols:
             raise FaultUnknown(f"symbol: {value} is not played here")
 
