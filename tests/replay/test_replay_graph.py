@@ -373,3 +373,19 @@ def test_hourly_states_may_be_fewer_only_until_a_stopped_run_is_sealed(
         (copied / "seal.json").unlink()
 
     assert graph_of(Recorded.open(copied)).is_proven is is_proven
+
+
+@pytest.mark.parametrize("queue", ["risk_actions", "control"])
+def test_graph_of_a_run_that_lost_a_file_shows_the_rest_of_it(
+    queue: str, short_run: ShortRun, tmp_path: Path
+) -> None:
+    """`replay` names the graph as a remedy: a lost file of a queue is told, and ends no graph."""
+    copied = copy_of(short_run, tmp_path)
+    (copied / "queues" / queue / "inbox.jsonl").unlink()
+
+    done = verb(tmp_path, "replay", str(copied), "--graph")
+
+    assert (done.code, done.err) == (1, "")
+    assert f"{queue}/inbox.jsonl, offset 0: the segment is missing" in done.out
+    assert " fill" in done.out.splitlines()[0]
+    assert "no event was changed, as far as events were recomputed" in done.out

@@ -211,21 +211,24 @@ class Raw:
 
 
 def raw_lines(recorded: Recorded, queue: str) -> Iterator[Raw]:
-    """Yield every published line of a queue, even damaged ones; a lost segment is left out."""
+    """Yield every published line of a queue, even damaged ones; those of a lost file are left out.
+
+    A lost sealed segment is counted, so that the lines behind it keep their numbers.
+    """
     folder = queue_folder(recorded.queues, queue)
     reader = open_reader(recorded.queues, queue)
     published = reader.head().lines
     reader.close()
     seq = 0
     for segment in load_segments(folder, INBOX):
-        path = folder / segment.name
-        if path.exists():
-            yield from _lines_of(path, seq, seq + segment.lines)
+        yield from _lines_of(folder / segment.name, seq, seq + segment.lines)
         seq += segment.lines
     yield from _lines_of(folder / active_name(INBOX), seq, published)
 
 
 def _lines_of(path: Path, seq: int, last: int) -> Iterator[Raw]:
+    if not path.exists():
+        return
     with path.open("rb") as file:
         for raw in file:
             seq += 1
