@@ -389,3 +389,24 @@ def test_graph_of_a_run_that_lost_a_file_shows_the_rest_of_it(
     assert f"{queue}/inbox.jsonl, offset 0: the segment is missing" in done.out
     assert " fill" in done.out.splitlines()[0]
     assert "no event was changed, as far as events were recomputed" in done.out
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_graph_blames_no_hourly_state_for_the_lost_end_of_the_market(
+    short_run: ShortRun, tmp_path: Path, *, is_lost: bool
+) -> None:
+    """The last hour goes up to the last market event: without that one it cannot be recomputed."""
+    copied = copy_of(short_run, tmp_path)
+    ticks = copied / "queues/market_ticks/inbox.jsonl"
+    if is_lost:
+        ticks.unlink()
+    else:
+        flip(ticks, len(raw_events(short_run.run_dir, "market_ticks")), b'"ts":')
+
+    graph = graph_of(Recorded.open(copied))
+
+    assert "hourly_state:1" not in graph.changes
+    assert (
+        "hourly_state:1 is not compared: the end of market_ticks, up to which it goes, is damaged"
+        in graph.notes
+    )

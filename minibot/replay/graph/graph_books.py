@@ -79,8 +79,11 @@ def _add_books(recorded: Recorded, events: EventGraph) -> None:
         node = _state_node(state, raw, entries, before)
         graph.add(node)
         before = node.key
-        if raw is not None:
+        if raw is not None and (events.has_market_end or state is not states[-1]):
             _judge_state(graph, node.key, state, raw)
+    if states and not events.has_market_end:
+        text = f"{before} is not compared: the end of market_ticks, up to which it goes, is damaged"
+        graph.notes.append(text)
     # Until its seal a run that still goes, or was interrupted, has yet to write its last hours.
     may_lack = is_stopped(recorded) and not (recorded.run_dir / SEAL_FILE).exists()
     is_other = len(standing) > len(states) or (len(standing) < len(states) and not may_lack)

@@ -246,10 +246,14 @@ class EventGraph:
         recorded: The run, damaged or not.
         progress: Called now and then with the market events read, and with 0, as the whole is not
             counted.
+
+    Attributes:
+        has_market_end: Whether the last line of the market is there and whole.
     """
 
     def __init__(self, recorded: Recorded, progress: Progress = lambda done, whole: None) -> None:
         self.graph = Graph()
+        self.has_market_end = False
         self._made: dict[str, list[_Made]] = {queue: [] for queue in recorded.roles.derived}
         self._taken: dict[str, dict[tuple[str, int], int]] = {}
         self._differences: list[_Apart] = []
@@ -411,7 +415,10 @@ class EventGraph:
         """Read the market events that are causes, and those that are damaged."""
         seqs = {seq for seq in self._wanted.values() if seq is not None}
         run_id = self._recorded.manifest.run_id
+        last = self._recorded.lines(TICKS).reader.head().lines
+        self.has_market_end = not last
         for raw in raw_lines(self._recorded, TICKS):
+            self.has_market_end = raw.is_whole and raw.seq == last
             if raw.seq % PROGRESS_EVERY == 0:
                 self._progress(raw.seq, 0)
             if raw.is_whole and raw.seq not in seqs:
