@@ -4,22 +4,31 @@ A damaged line cannot show whether it, or a line after it, belongs to the time i
 cores can: an event's `ts` is that of its latest cause. So if every role can process all its inputs
 up to that time again and needs no damaged line on the way, neither as an input nor to compare its
 own output, then nothing of that time comes after the damage. No core writes `control`; there, it
-is only certain that no role had reached the damaged line by then.
+is only certain that no role had reached the damaged line by then. Lines that a sealed queue lost
+with its head are damage of an unknown time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
+from typing import Final
 
 from minibot.cores.protocol import Core
 from minibot.engine.recorded_run import Recorded
 from minibot.engine.role_replay import replay_role
 from minibot.events.model import Event
 from minibot.events.names import TICKS
-from minibot.kernel.errors import ContractError, IntegrityError
-from minibot.kernel.queue import INBOX, PARTS
+from minibot.kernel.codes import QUEUE_TRUNCATED
+from minibot.kernel.errors import ContractError, IntegrityError, RunStop
+from minibot.kernel.files import hash_file, read_hashed
+from minibot.kernel.head import head_path
+from minibot.kernel.queue import INBOX, PARTS, open_reader, queue_folder
+from minibot.kernel.seal import QUEUES, SEAL_FILE
 from minibot.kernel.segments import active_name
+
+LINES: Final = "jsonl"
 
 
 class BrokenContract(IntegrityError):
@@ -35,6 +44,10 @@ class BrokenContract(IntegrityError):
         detail = f"{path}, line {line}: {error.detail}"
         super().__init__(error.component, error.reason_code, detail)
         self.file, self.line = str(path), line
+
+
+class LostLines(IntegrityError):
+    """The end of a sealed queue, which its head no longer names: it reads as if it ended there."""
 
 
 class PartialRun:
@@ -55,6 +68,7 @@ class PartialRun:
         try:
             for seq, event in self._recorded.events(queue):
                 yield seq, event
+            self._require_sealed_end(queue)
         except IntegrityError as error:
             self.damage[queue] = error
         except ContractError as error:
@@ -100,10 +114,14 @@ class PartialRun:
 
         Raises:
             IntegrityError: A queue that was read is damaged, and a replay up to then needs the
-                damaged line or deviates from the record, so the question cannot be answered.
+                damaged line or deviates from the record, so the question cannot be answered. Of
+                `LostLines` no time is known, so that every question is refused.
         """
         if not self.damage or ts <= self._until:
             return
+        for error in self.damage.values():
+            if isinstance(error, LostLines):
+                raise error
         for name in self._recorded.roles.cores:
             listener = _UpTo(ts, self._last_inputs(name, ts))
             try:
@@ -117,6 +135,39 @@ class PartialRun:
             if differs:
                 self.require_whole()
         self._until = ts
+
+    @cached_property
+    def _sealed(self) -> dict[str, tuple[int, str]]:
+        """Size and sha256 of each sealed file by name; empty without a seal that can be read."""
+        path = self._recorded.run_dir / SEAL_FILE
+        try:
+            files = read_hashed(path)["files"] if path.is_file() else {}
+            return {name: (entry["size"], entry["sha256"]) for name, entry in files.items()}
+        except (RunStop, KeyError, TypeError, AttributeError):
+            return {}
+
+    def _require_sealed_end(self, queue: str) -> None:
+        """Refuse a sealed queue whose head was changed or removed, and ends before its lines do.
+
+        A shared queue with parts is not judged, as they hold its lines too.
+
+        Raises:
+            LostLines: It is one.
+        """
+        begin = f"{QUEUES}/{queue}/{INBOX}."
+        names = [name for name in self._sealed if name.startswith(begin) and name.endswith(LINES)]
+        if not names or self._recorded.parts(queue):
+            return
+        path = head_path(queue_folder(self._recorded.queues, queue), INBOX)
+        reader = open_reader(self._recorded.queues, queue)
+        found = reader.head()
+        reader.close()
+        size, _ = self._sealed.get(f"{begin}{LINES}", (0, ""))
+        is_short = (found.segment, found.offset) < (len(names), size)
+        head = self._sealed.get(f"{begin}head")
+        if is_short and not (path.exists() and hash_file(path) == head):
+            detail = "the lines end before the sealed ones"
+            raise LostLines("replay", QUEUE_TRUNCATED, detail, file=str(path))
 
     def _last_inputs(self, name: str, ts: int) -> dict[str, int]:
         """Return, by queue, the last undamaged line of a time that a role has processed.

@@ -320,6 +320,46 @@ def test_stop_that_no_launcher_has_merged_is_told(stopped_run: ShortRun, tmp_pat
     assert done.document["steps"][0]["place"].startswith("stop_journal/parts/")
 
 
+@pytest.mark.parametrize(
+    ("queue", "words"),
+    [
+        ("fills", ("--last",)),
+        ("fills", ("--trade", "1")),
+        ("fills", ("--fill", "zzzz")),
+        ("signals", ("--why-not", "BUY")),
+        ("risk_actions", ()),
+        ("order_results", ("--at", "18:00:10")),
+    ],
+)
+def test_sealed_queue_whose_head_is_gone_is_damaged_and_not_empty(
+    queue: str, words: tuple[str, ...], short_run: ShortRun, tmp_path: Path
+) -> None:
+    """Such a queue reads as if it had no line: no answer may say that there was none."""
+    copied = copy_of(short_run, tmp_path)
+    head = copied / "queues" / queue / "inbox.head"
+    head.unlink()
+
+    done = verb(tmp_path, "explain", str(copied), *words)
+
+    assert (done.code, done.out) == (1, "")
+    assert f"QUEUE_TRUNCATED: {head}, offset 0: the lines end before the sealed ones" in done.err
+    assert f"minibot verify {copied}" in done.err
+
+
+def test_end_of_a_run_whose_risk_lost_its_head_is_told_with_the_damage(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
+    """The end itself is whole; what may be missing of the other queue is said."""
+    copied = copy_of(short_run, tmp_path)
+    (copied / "queues/order_intents/inbox.head").unlink()
+
+    notes = verb(tmp_path, "explain", str(copied), "--stop", "--json").document["notes"]
+
+    assert notes == [
+        "order_intents is damaged (inbox.head): later events that follow from this may be missing"
+    ]
+
+
 def test_second_after_a_stop_says_that_no_order_passes(stopped_run: ShortRun) -> None:
     """A STOP is why nothing was bought then, whatever the strategy said."""
     (stop, *_) = (event["ts"] for event in raw_events(stopped_run.run_dir, "stop_journal"))

@@ -7,6 +7,7 @@ import random
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC
+from pathlib import Path
 from typing import cast
 
 import pytest
@@ -275,7 +276,9 @@ def test_why_not_counts_every_decision_once_and_agrees_with_the_journal(
 
 
 class DeskRun:
-    """Queues of a recorded run, by a desk."""
+    """Queues of a recorded run without a seal, by a desk."""
+
+    run_dir = Path("no-run")
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
