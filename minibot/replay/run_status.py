@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from minibot.engine.lookup import last_before
 from minibot.engine.recorded_run import Recorded
-from minibot.events.model import JsonObject
+from minibot.events.model import Event, JsonObject
 from minibot.events.reasons import QUEUE_MISSING
 from minibot.events.registry import Contracts
 from minibot.kernel.errors import IntegrityError, InvariantError, Refusal, RunStop
@@ -41,7 +41,8 @@ INBOX_LINES: Final = "/inbox.jsonl"
 class Lost:
     """A sealed segment whose file is gone, the first of its queue.
 
-    The events before it can still be read: `last_ts` is the time of the last one, None without any.
+    The events before it can still be read, up to damage among them: `last_ts` is the time of the
+    last one, None without any.
     `of` counts all segments of the queue, also the one that was not sealed.
     """
 
@@ -264,7 +265,7 @@ def _lost(recorded: Recorded) -> list[Lost]:
         before = 0
         for number, segment in enumerate(segments, 1):
             if not (folder / segment.name).exists():
-                last = last_before(recorded, queue, before + 1)
+                last = _last_readable(recorded, queue, before)
                 found.append(
                     Lost(
                         queue=queue,
@@ -279,3 +280,15 @@ def _lost(recorded: Recorded) -> list[Lost]:
                 break
             before += segment.lines
     return found
+
+
+def _last_readable(recorded: Recorded, queue: str, seq: int) -> Event | None:
+    """Return the event with a number, or where damage hides it, the last one before the damage."""
+    last = None
+    try:
+        last = last_before(recorded, queue, seq + 1)
+    except RunStop:
+        with suppress(RunStop):
+            for _, event in recorded.events(queue):
+                last = event
+    return last

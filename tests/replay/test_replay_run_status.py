@@ -192,6 +192,27 @@ def test_run_that_lacks_a_segment_names_it_and_can_be_replayed_up_to_it(
     assert again.code == 0, again.out
 
 
+def test_run_that_lacks_a_segment_behind_a_damaged_line_is_replayed_up_to_that_line(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
+    """The loss is named with the time of the last event before it that can be read."""
+    copied = copy_of(short_run, tmp_path)
+    sealed = in_segments(copied, "market_ticks", 128 << 10)
+    sealed[1].unlink()
+    last = len(sealed[0].read_bytes().splitlines())
+    flip(sealed[0], last - 2, b'"ts":')
+    ts = raw_events(short_run.run_dir, "market_ticks")[last - 4]["ts"]
+    clock = f"{datetime.fromtimestamp(ts // 1000, UTC):%H:%M:%S}.{ts % 1000:03d}"
+
+    done = verb(tmp_path, "replay", str(copied))
+
+    assert (done.code, done.err) == (1, "")
+    line = next(line for line in done.out.splitlines() if line.startswith("lost: "))
+    assert line.endswith(f"what is before it ends at {clock} UTC.")
+    assert f"inbox.000001.jsonl, line {last - 2}, " in done.out
+    assert "NOT PROVEN beyond " in done.out.splitlines()[-1]
+
+
 def test_damaged_manifest_is_one_line_and_exit_1(short_run: ShortRun, tmp_path: Path) -> None:
     """A damaged manifest is one line and exit 1."""
     copied = copy_of(short_run, tmp_path)
