@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from minibot.engine.lookup import last_event
 from minibot.engine.recorded_run import Recorded
 from minibot.events.unit_sizes import HOUR_MS
-from minibot.kernel.errors import IntegrityError, Refusal
+from minibot.kernel.errors import ContractError, IntegrityError, Refusal
 
 TIME: Final = re.compile(
     r"(?:(?P<date>\d{4}-\d{2}-\d{2})[T ])?"
@@ -57,7 +57,8 @@ class Span:
         """
         try:
             first = next(recorded.events("control"), None)
-        except IntegrityError:  # The replay of its readers says where it is damaged.
+        except (IntegrityError, ContractError):
+            # The replay of its readers says where it is damaged.
             from_ms = recorded.manifest.clock_origin_ms
         else:
             if first is None:

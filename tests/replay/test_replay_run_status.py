@@ -24,7 +24,7 @@ from minibot.replay.proof import prove
 from minibot.replay.run_status import open_run
 from minibot.runtime.paths import PROJECT, Var
 from minibot.watchdog.recovery import clear_former_run
-from tests.replay.damaged import copy_of, flip, in_segments, in_var, manifest_says
+from tests.replay.damaged import copy_of, flip, forge, in_segments, in_var, manifest_says
 from tests.runs import ShortRun, raw_events, verb
 
 
@@ -211,6 +211,25 @@ def test_run_that_lacks_a_segment_behind_a_damaged_line_is_replayed_up_to_that_l
     assert line.endswith(f"what is before it ends at {clock} UTC.")
     assert f"inbox.000001.jsonl, line {last - 2}, " in done.out
     assert "NOT PROVEN beyond " in done.out.splitlines()[-1]
+
+
+def test_opening_that_breaks_its_contract_is_told_with_its_place_and_proves_nothing(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
+    """Such as that of a run by other contracts: a verdict as of a damaged line, and a remedy."""
+    copied = copy_of(short_run, tmp_path)
+    forge(copied, "control", 1, lambda event: event.update(payload={}))
+
+    done = verb(tmp_path, "replay", str(copied))
+    why = verb(tmp_path, "explain", str(copied))
+
+    assert (done.code, done.err) == (1, "")
+    assert "after input 0: SCHEMA_INVALID: control: " in done.out
+    assert "NOT PROVEN beyond " in done.out.splitlines()[-1]
+    assert (why.code, why.out) == (1, "")
+    assert "SCHEMA_INVALID: " in why.err
+    assert "control/inbox.jsonl, line 1: control: " in why.err
+    assert f"minibot verify {copied}; up to when it can be proven: minibot replay" in why.err
 
 
 def test_damaged_manifest_is_one_line_and_exit_1(short_run: ShortRun, tmp_path: Path) -> None:

@@ -61,7 +61,8 @@ class Explainer:
         clock: Formats a time.
 
     Raises:
-        IntegrityError: `control` is damaged in its first line, so nothing can be explained.
+        IntegrityError: The first line of `control` is damaged or breaks its contract, so that
+            nothing can be explained.
     """
 
     def __init__(self, recorded: Recorded, clock: Callable[[int], str] = clock_ms) -> None:

@@ -35,7 +35,7 @@ class Trace:
         held: Quantity of each position that is open after the last fill.
 
     Raises:
-        IntegrityError: The first line of `control` is damaged.
+        IntegrityError: The first line of `control` is damaged, or breaks its contract.
         InvariantError: The fills cannot have come from the opening.
     """
 
@@ -55,7 +55,9 @@ class Trace:
         self._book(recorded)
 
     def _book(self, recorded: Recorded) -> None:
-        opening = next(recorded.events("control"), None)
+        control = PartialRun(recorded)
+        opening = next(control.events("control"), None)
+        control.require_whole()
         if opening is None or not isinstance(opening[1].payload, RunOpening):
             return
         self._performance = Performance(opening[1].payload, self._quote_asset)
