@@ -73,11 +73,14 @@ def hours_of(proof: Proof) -> list[Hour]:
 
 
 def run_entry(proof: Proof, run: str) -> JsonObject:
-    """Return a run's entry in a manifest: the result of its replay, as a whole and by hour."""
+    """Return a run's entry in a manifest: the result of its replay, as a whole and by hour.
+
+    Digest and ledger are None where the replay broke off: such an entry is written to no manifest.
+    """
     return {
         "run": run,
         "run_id": proof.replay.run_id,
-        "digest": proof.replay.digest,
+        "digest": proof.digest,
         "ledger": None if proof.ledger is None else proof.ledger.digest,
         "hours": [hour.to_json() for hour in hours_of(proof)],
     }

@@ -209,6 +209,23 @@ def test_manifest_of_a_run_is_kept_by_it_and_broken_by_an_edit(
     assert verb(tmp_path, "replay-manifest", "--check", str(golden)).code == 2
 
 
+def test_entry_of_a_run_that_broke_off_has_no_digest(short_run: ShortRun, tmp_path: Path) -> None:
+    """The digest of the part before the damage would look like that of the run."""
+    copied = copy_of(short_run, tmp_path)
+    golden = tmp_path / "golden.json"
+    verb(tmp_path, "replay-manifest", str(copied), "--write", str(golden))
+    middle = len(raw_events(short_run.run_dir, "market_ticks")) // 2
+    flip(copied / "queues/market_ticks/inbox.jsonl", middle, b'"ts":')
+
+    entry = verb(tmp_path, "replay-manifest", str(copied), "--json").document["runs"][0]
+    checked = verb(tmp_path, "replay-manifest", "--check", str(golden))
+
+    assert (entry["digest"], entry["ledger"]) == (None, None)
+    assert checked.code == 1
+    listed = json.loads(golden.read_bytes())["runs"][0]
+    assert f"  digest: listed {listed['digest']}, replayed None" in checked.out
+
+
 @pytest.mark.parametrize(
     ("content", "wrong"),
     [
