@@ -79,6 +79,17 @@ def test_every_cited_place_holds_exactly_what_is_said_of_it(
         assert standing == step.event.to_json()
 
 
+def test_cause_that_several_fills_of_a_trade_miss_is_named_once(
+    explainer: Explainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as the action of an order that was filled in parts."""
+    monkeypatch.setattr(
+        Explainer, "_order_of", lambda *_: Explanation("fill", missing=["lost", "gone"])
+    )
+
+    assert explainer.trade("1").missing == ["lost", "gone"]
+
+
 def test_values_stand_against_their_thresholds(explainer: Explainer) -> None:
     """Each check shows value, threshold and verdict."""
     explanation = explainer.last_fill()

@@ -206,7 +206,8 @@ class Explainer:
             story = self._order_of(("fills", n, self._trace.fills[n - 1]))
             explanation.steps += [step for step in story.steps if step.event.id not in shown_ids]
             shown_ids |= {step.event.id for step in story.steps}
-            explanation.missing += story.missing
+            lost = [one for one in story.missing if one not in explanation.missing]
+            explanation.missing += lost
             explanation.trades += [one for one in story.trades if one not in explanation.trades]
         explanation.notes += self._whole.notes(LATER)
         return explanation
