@@ -55,7 +55,11 @@ Progress = Callable[[int, int], None]
 
 
 class Side(NamedTuple):
-    """One of the two passes: its decisions in order, and their results."""
+    """One of the two passes: its decisions in order, and their results.
+
+    Attributes:
+        stop: As in `RulePass`; empty for a side read from a record, also of a stopped night.
+    """
 
     name: str
     derived: Sequence[DerivedEvent]
@@ -252,7 +256,7 @@ def diff_runs(
 
 
 class Market(NamedTuple):
-    """Ticks of a night in a span: their number, and a hash over their content."""
+    """Ticks of a night in a span: their number, and a hash over `_tick_text` of each."""
 
     ticks: int
     digest: str
@@ -356,7 +360,7 @@ def _market(
 
 
 def _tick_text(tick: MarketTick) -> bytes:
-    """Return a tick's content as text, without the time at which this machine received it."""
+    """Return a tick's market, kind, prices, quantities and trade id as text; no time, no taker."""
     parts = (tick.symbol, tick.kind, tick.price, tick.qty, tick.bid, tick.bid_qty, tick.ask)
     return "|".join(map(str, (*parts, tick.ask_qty, tick.trade_id))).encode() + b"\n"
 

@@ -174,8 +174,9 @@ def execute_hour(
 ) -> JsonObject:
     """Execute one hour and write its derived events into a folder; return what was written.
 
-    Recorded outputs are not read. The folder gets one file of hashed lines for each queue, the
-    hour's `hourly_state.jsonl`, and `hour.json` with the counts and sha256 of each.
+    Recorded outputs are not read. The folder gets one file of hashed lines for each queue that has
+    an event in the hour, always `hourly_state.jsonl`, empty without a state, and last `hour.json`
+    with the counts and sha256 of each.
 
     Raises:
         Refusal: The folder is not empty, or the run is still going in this hour.

@@ -3,9 +3,9 @@
 A damaged line cannot show whether it, or a line after it, belongs to the time in question. The
 cores can: an event's `ts` is that of its latest cause. So if every role can process all its inputs
 up to that time again and needs no damaged line on the way, neither as an input nor to compare its
-own output, then nothing of that time comes after the damage. No core writes `control`; there, it
-is only certain that no role had reached the damaged line by then. Lines that a sealed queue lost
-with its head are damage of an unknown time.
+own output, then nothing of that time comes after the damage. No core writes `control`, so that no
+replay shows what its lost lines were; it is certain that no role had taken one by then, and so that
+none had an effect. Lines that a sealed queue lost with its head are damage of an unknown time.
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ TIME: Final = re.compile(
     re.ASCII,
 )
 WRITTEN: Final = "Give HH:MM, HH:MM:SS or 2026-11-20T02:13:07, with --zone or Z for UTC."
+# The verb of a tape reads +90s and +5m itself.
 WRITTEN_IN_UTC: Final = "Give HH:MM, HH:MM:SS or 2026-11-20T02:13:07, in UTC; or +90s, +5m."
 HOUR: Final = re.compile(r"(?:(?P<date>\d{4}-\d{2}-\d{2})[T ])?(?P<hour>[01]?\d|2[0-3])", re.ASCII)
 

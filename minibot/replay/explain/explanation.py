@@ -58,6 +58,8 @@ def explanation_lines(
 ) -> list[str]:
     """Return an explanation for people: effect first, then cause by cause, each with its place.
 
+    The trades are left out: `report.headline` puts each into one sentence.
+
     Args:
         explanation: The explanation.
         clock: Formats a time.

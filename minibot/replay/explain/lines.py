@@ -23,7 +23,7 @@ def clock_ms(ts: int) -> str:
 
 
 def plain(value: object) -> str:
-    """Return a value as bounded text of printable characters."""
+    """Return the first 300 characters of a value; an unprintable one becomes its hex number."""
     text = str(value)[:TEXT_LENGTH_MAX]
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
 

@@ -1,8 +1,8 @@
 """Rejections: how often each filter refused, and which one would have refused next.
 
-Every decision of the strategy is recomputed, also those that were not recorded, and every answer
-of risk is read. A decision lists all its checks: the first that failed refused it, and the next
-that failed would have refused it had the first one passed.
+Every decision of the strategy is recomputed, also a hold that was not recorded, and every answer of
+risk is read. A decision lists all its checks: the first that failed refused it, and the next that
+failed would have refused it had the first one passed.
 """
 
 from __future__ import annotations

@@ -37,6 +37,8 @@ def size_at(
     """Return the size that an entry would have had at a time of a run, with every bound on it.
 
     It is zero, with a reason code, where risk would have refused any entry then, whatever its size.
+    What the run's own risk did not keep is made here: closed trades from the fills, returns and the
+    bars of the ATR from the market, the drawdown tier of a changed table from the equity.
 
     Args:
         recorded: The run, which may still be going.
@@ -129,6 +131,8 @@ def returns_at(events: Iterable[Event], config: JsonObject, to_ms: int) -> Marke
 
 def trades_at(recorded: Recorded, to_ms: int, window_ms: int, rate: int) -> ClosedTrades:
     """Return the closed trades, at a time, of a run whose own sizing did not ask for them.
+
+    They are counted from the opening and the recorded fills.
 
     Args:
         recorded: The run.

@@ -55,7 +55,10 @@ OPEN_RESULTS: Final = frozenset({"ACCEPTED", "TRIGGERED", "PARTIALLY_FILLED"})
 
 @dataclass(frozen=True, slots=True)
 class SymbolSnapshot:
-    """State of one symbol at the end of the second; `verdict` sums it up in one sentence."""
+    """State of one symbol at the end of the second.
+
+    `verdict` sums it up in one sentence: the fills of the second, if any, then the last decision.
+    """
 
     symbol: str
     verdict: str

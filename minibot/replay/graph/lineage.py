@@ -1,8 +1,9 @@
 """Lineage of every decision: contracts, causes and permissions over a whole run (N-04).
 
 `kernel.verify` proves that no byte changed; this proves that the content is allowed: every line
-satisfies its contract and was written by a role that may write it, every cause exists and is not
-younger than its effect, no intent lacks an allowing `risk_action`, and no fill exceeds its intent.
+satisfies its contract and was written by a role that may write it (the codec judges both), every
+cause exists and is not younger than its effect, no intent lacks an allowing `risk_action`, and no
+fill exceeds its intent.
 """
 
 from __future__ import annotations
