@@ -48,7 +48,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the flags of this verb."""
     command.add_argument("action", choices=["info", "check", "cut", "merge"], help="what to do")
     command.add_argument(
-        "files", nargs="+", type=_named, metavar="FILE", help="tapes, or the folder of a recording"
+        "files", nargs="+", metavar="FILE", help="tapes, or the folder of a recording"
     )
     command.add_argument("--out", type=Path, metavar="FILE", help="where a cut or a merge goes")
     for name, what in (("from", "first"), ("to", "end, excluded,")):
@@ -80,6 +80,7 @@ def _named(word: str) -> Path:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the action; 1 when a check has findings."""
+    arguments.files = [_named(word) for word in arguments.files]
     action = {"info": _info, "check": _check, "cut": _cut, "merge": _merge}[arguments.action]
     return action(arguments)
 

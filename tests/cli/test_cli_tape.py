@@ -219,4 +219,5 @@ def test_what_can_not_be_done_is_refused_with_a_reason(
     assert "no closed part" in no_part
     assert "there is no such file" in refused(capsys, "check", tmp_path / "none.gz")
     assert "line 1 is not" in refused(capsys, "info", text)
+    assert refused(capsys, "check", f"tape:{'a' * 300}").startswith("refused: ")
     assert not out.exists()
