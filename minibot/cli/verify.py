@@ -31,7 +31,7 @@ from minibot.report.proof import (
 )
 from minibot.runtime.pasting import pasted
 from minibot.runtime.paths import shown_path
-from minibot.runtime.runfiles import is_run_folder
+from minibot.runtime.runfiles import LATEST, is_run_folder
 
 HELP = "check every byte and every cause of a run, queue, file or bundle; findings with places"
 EXAMPLE = "minibot verify latest"
@@ -134,6 +134,9 @@ def _show_json(path: Path, found: Iterable[Finding]) -> int:
 
 
 def _target(arguments: argparse.Namespace) -> Path:
+    """Return the newest run for `latest`, else a file or folder here, else the named run."""
+    if arguments.run_name == LATEST:
+        return find_run(LATEST, var_of(arguments))
     named = Path(arguments.run_name)
     if is_endless(named):
         raise Refusal(

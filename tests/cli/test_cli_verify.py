@@ -29,6 +29,18 @@ def test_verify_of_a_run_a_folder_and_a_queue_is_clean(run: Path, flag: list[str
         assert (done.code, done.out.split()[-1]) == (0, "clean"), done
 
 
+def test_verify_of_the_latest_is_of_a_run_whatever_lies_here(
+    short_run: ShortRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file or folder of that name in the working folder takes no run's place."""
+    shutil.copytree(short_run.run_dir / "queues" / "fills", tmp_path / "latest")
+    monkeypatch.chdir(tmp_path)
+
+    for words in ((), ("latest",)):
+        done = verb(short_run.var, "verify", *words, "--append-only")
+        assert (done.code, done.out) == (0, f"verify {short_run.run_id}: clean\n")
+
+
 def test_verify_of_a_file_names_line_and_byte(run: Path) -> None:
     """Verify of a file names line and byte; each finding is in the document; exit code 1."""
     path = run / "queues" / "fills" / "inbox.jsonl"
