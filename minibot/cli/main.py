@@ -105,7 +105,10 @@ class Parser(argparse.ArgumentParser):
             is_begun = any(flag.startswith(name) for flag in known)
             if not meant and (is_begun or not name.startswith("--")):
                 continue
-            near = difflib.get_close_matches(meant or name, known, n=1, cutoff=NEAR_MIN)
+            # A letter of other bots means one flag, and no other that is spelt alike.
+            near = [meant] if meant in known else []
+            if not meant:
+                near = difflib.get_close_matches(name, known, n=1, cutoff=NEAR_MIN)
             hint = f". Did you mean {near[0]}?" if near else ""
             self.error(f"{self.prog} has no flag {plain_text(name, WORD_MAX)}{hint}")
 

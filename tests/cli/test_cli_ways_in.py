@@ -82,6 +82,7 @@ def test_help_of_an_unknown_verb_names_the_nearest(tmp_path: Path) -> None:
         (("night", "--confg=x"), "minibot night has no flag --confg. Did you mean --config?"),
         (("backtest", "--sorce", "x"), "Did you mean --source?"),
         (("backtest", "-s", "mine"), "minibot backtest has no flag -s. Did you mean --strategy?"),
+        (("metrics", "-p", "A/USDT"), "minibot metrics has no flag -p. See: minibot metrics "),
         (("verify", "--qqqq"), "minibot verify has no flag --qqqq. See: minibot verify --help"),
         (("verify", "one", "two"), "minibot verify takes no further word: 'two'."),
         (("backtest", "--pairs", "A/USDT", "B/USDT"), "Separate pairs by commas: --pairs "),
