@@ -10,7 +10,7 @@ from typing import Any
 
 from minibot.cli.support.output import show
 from minibot.cli.support.profile import own_var, profile_of_start
-from minibot.cli.support.selection import add_profile
+from minibot.cli.support.selection import TypedProfile, add_profile
 from minibot.kernel.errors import Refusal
 from minibot.runtime.configuration.config import Config
 from minibot.strategies.trial_process import require_runnable
@@ -20,11 +20,25 @@ EXAMPLE = "minibot config show --config config/nore-demo.v1.json --origin"
 DEFAULT = Path("config/nore.v1.json")
 
 
+class TypedFile(TypedProfile):
+    """Argument FILE, whose profile messages name as they name that of `--config`."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
+        """Take the value, if there is one."""
+        if values is not None:
+            super().__call__(parser, namespace, values, option_string)
+
+
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the flags of this verb."""
     command.add_argument("action", choices=("check", "show"), help="check it, or show all of it")
     command.add_argument(
-        "file", nargs="?", type=Path, metavar="FILE", help="the run profile, the same as --config"
+        "file",
+        nargs="?",
+        action=TypedFile,
+        type=Path,
+        metavar="FILE",
+        help="the run profile, the same as --config",
     )
     add_profile(command, default=DEFAULT)
     command.add_argument(
@@ -37,7 +51,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Check or show; 0 valid, 4 with every violation."""
     if arguments.file is not None:
-        if arguments.config != DEFAULT:
+        if arguments.config is not DEFAULT:  # Typed, and be it the default's own name.
             raise Refusal("FILE and --config both name a profile.", "Give one of them.")
         arguments.config = arguments.file
     config = profile_of_start(arguments, *own_var(arguments))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -102,6 +103,9 @@ def test_start_is_refused_where_the_file_no_longer_fits(tmp_path: Path, ops: Pat
 
     assert refused.value.violations[0].startswith("risk.positions_max = 5 (minibot settings)")
     assert next_start(ops, mine).violations == refused.value.violations
+    for words in (["--config", str(mine)], [str(mine)]):  # The way out is of the same profile.
+        told = verb(ops.parent, "config", "check", *words).err
+        assert f"minibot settings --config {shlex.quote(str(mine))} --var" in told
 
 
 def test_damaged_record_stops_the_next_start_and_says_where(ops: Path) -> None:

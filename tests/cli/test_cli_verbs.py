@@ -470,6 +470,15 @@ def test_config_check_exits_4_with_every_violation(tmp_path: Path) -> None:
     assert "mode" in done.err
 
 
+def test_config_takes_one_profile_and_none_beside_it(tmp_path: Path) -> None:
+    """FILE beside `--config` is refused, also where that names the default."""
+    file = "config/nore-demo.v1.json"
+    for named in ("config/nore.v1.json", file):
+        done = verb(tmp_path / "var", "config", "check", file, "--config", named)
+
+        assert (done.code, "Give one of them" in done.err) == (2, True)
+
+
 def test_aliases_lead_to_verbs_that_exist_or_are_to_come() -> None:
     """Aliases of other bots lead to existing verbs, and none hides a verb."""
     known = set(verbs())
