@@ -22,6 +22,6 @@ def run(arguments: argparse.Namespace) -> int:
     # Imported here, because `main` imports every verb.
     from minibot.cli.main import run as run_verb
 
-    flags = ["--json"] if arguments.json else []
+    flags = [f"--{name}" for name in ("json", "debug") if getattr(arguments, name)]
     flags += ["--var", arguments.var] if arguments.var is not None else []
     return run_verb([VERBS[arguments.tool], *arguments.rest, *flags])

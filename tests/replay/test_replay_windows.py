@@ -350,6 +350,8 @@ def test_replay_tool_lists_and_explains_as_the_verbs_do(short_run: ShortRun) -> 
     assert verb(short_run.var, "replay-tool", "list").out == verb(short_run.var, "runs").out
     explained = verb(short_run.var, "replay-tool", "explain", "latest", "--last")
     assert explained.out == verb(short_run.var, "explain", "latest", "--last").out
+    traced = verb(short_run.var, "replay-tool", "--debug", "explain", "no-such-run")
+    assert "Traceback" in traced.err
 
 
 # --- times ------------------------------------------------------------------------------------
