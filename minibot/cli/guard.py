@@ -46,6 +46,8 @@ def run(arguments: argparse.Namespace) -> int:
     from minibot.ops.guard_sources import Source, UrlSource, VarSource
     from minibot.ops.night_guard import PING_EVERY_MS, QUIET_MS, Guard, LeftBehind
 
+    if arguments.token is not None and arguments.url is None:
+        raise Refusal("--token belongs to --url.", "Name the page: --url http://127.0.0.1:PORT")
     take_profile(arguments)
     config = profile_of(arguments, *own_var(arguments))
     var = var_of(arguments) if arguments.var is not None else config.var

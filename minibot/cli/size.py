@@ -18,6 +18,7 @@ from minibot.replay.run_status import by_this_code, open_run
 from minibot.replay.time_arguments import Span
 from minibot.report.columns import table_lines
 from minibot.report.figures import plain_text
+from minibot.runtime.runfiles import LATEST
 
 if TYPE_CHECKING:
     from minibot.replay.explain.size_question import SizeAnswer
@@ -86,6 +87,11 @@ def _supposed(arguments: argparse.Namespace) -> SizeAnswer:
         raise Refusal("--price goes with --config.", "Name the profile whose sizing is asked.")
     if arguments.at is not None:
         raise Refusal("--at goes with a run.", "With --price there is no run.")
+    if arguments.run_name != LATEST:
+        raise Refusal(
+            "a run and --price contradict.",
+            f"Leave out {plain_text(arguments.run_name, SHOWN_MAX)}.",
+        )
     profile = profile_of(arguments)
     config, symbol = profile.raw, VENUES[profile.venue].symbols.read(arguments.symbol)
     _judge_symbol(symbol, profile.portfolio.quote_asset)

@@ -97,6 +97,13 @@ def test_alert_test_without_a_profile_tries_the_one_of_this_folder(
     assert "my-night.json" in done.err
 
 
+def test_guard_refuses_a_token_without_its_page(tmp_path: Path) -> None:
+    """The guard of this machine's night would run in place of the one that was meant."""
+    done = verb(tmp_path / "var", "guard", "--token", "token", "--config", "config/nore.v1.json")
+
+    assert (done.code, "--token belongs to --url." in done.err) == (2, True)
+
+
 @pytest.mark.process
 def test_guard_without_a_profile_takes_the_one_of_this_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

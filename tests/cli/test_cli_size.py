@@ -230,6 +230,7 @@ def test_supposed_account_gives_the_size_of_its_first_entry(
         ("--config", NORE, "--price", "0"),
         ("--config", NORE, "--price", "1e5"),
         ("--config", NORE, "--price", "60000", "--at", "01:00"),
+        ("20251120_000000", "--config", NORE, "--price", "60000"),
     ],
 )
 def test_flags_that_contradict_or_are_no_amount_are_refused(words: tuple[str, ...]) -> None:
