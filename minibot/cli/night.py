@@ -117,7 +117,8 @@ def _run_evenings(arguments: argparse.Namespace) -> int:
     config = _config(arguments)
     refuse_failed([flag_check(config.var)])
     carries = config.portfolio.carries
-    words = (*arguments.argv, FLAG, OFF)  # The last of several values counts.
+    # The last of several values counts. A profile that is written later takes no night over.
+    words = (*arguments.argv, "--config", str(arguments.config), FLAG, OFF)
     clock = SystemClock()
     with clock.signals():
         return chain(Evenings(at, zone, words, carries), clock, clock.play, say)

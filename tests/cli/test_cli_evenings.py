@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from minibot.cli.main import parsed
 from minibot.cli.support import evenings
 from minibot.cli.support.evenings import (
     LATE_MAX_MS,
@@ -353,6 +354,27 @@ def test_chain_is_refused_where_a_stop_stands(tmp_path: Path) -> None:
 
     assert done.code == 2
     assert "minibot clear-stop" in done.err
+
+
+def test_every_night_of_a_chain_has_the_profile_of_its_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second profile that is written here by day neither takes the next night nor prevents it."""
+    own = {"schema": "minibot.config", "v": 1, "extends": "nore.v1.json", "profile": "mine"}
+    (tmp_path / "mine.json").write_text(json.dumps(own))
+    monkeypatch.chdir(tmp_path)
+    plans = list[Evenings]()
+
+    def chained(plan: Evenings, *_: object) -> int:
+        plans.append(plan)
+        return 0
+
+    monkeypatch.setattr(evenings, "chain", chained)
+    done = verb(tmp_path / "var", "night", "--every-evening", "22:00")
+
+    assert (done.code, "your profile here, mine.json" in done.err) == (0, True)
+    night = parsed(plans[0].night(1))
+    assert (night.config, night.every_evening) == (Path("mine.json"), "off")
 
 
 @pytest.mark.parametrize(
