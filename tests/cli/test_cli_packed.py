@@ -6,6 +6,7 @@ import gzip
 import io
 import os
 import random
+import stat
 import tarfile
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from minibot.cli.support import packed
 from minibot.cli.support.packed import ARCHIVE, unpacked
 from minibot.kernel.errors import Refusal
 from minibot.kernel.files import ensure_folder, read_hashed, write_hashed
+from minibot.kernel.system import Files
 from minibot.runtime.current_note import CURRENT_FILE
 from minibot.runtime.paths import Var
 from minibot.runtime.running import process_mark
@@ -91,6 +93,27 @@ def test_packed_run_is_unpacked_once(tmp_path: Path) -> None:
     assert folder.name == "20251120_000000"
     assert (folder / "manifest.json").read_bytes() == b"{}"
     assert unpacked(path, tmp_path / "var") == folder
+
+
+def test_unpacked_run_is_on_the_disk_before_it_counts_as_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a loss of power a run of torn files would be read as damaged, now and ever after."""
+    synced = list[int]()
+    sync = Files.sync
+
+    def noted(files: Files, fd: int) -> None:
+        if stat.S_ISREG(os.fstat(fd).st_mode):
+            synced.append(os.fstat(fd).st_ino)
+        sync(files, fd)
+
+    monkeypatch.setattr(Files, "sync", noted)
+    folder = unpacked(pack(tmp_path, SOUND, file_of(f"{RUN}/queues/x")), tmp_path / "var")
+
+    written = {path.stat().st_ino for path in files_below(folder)}
+    assert len(written) == 2
+    assert written == set(synced[:2])
+    assert synced[2:] == [(folder.parent / "complete").stat().st_ino]
 
 
 @pytest.mark.row("F141")
