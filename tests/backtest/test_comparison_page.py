@@ -97,7 +97,10 @@ def test_night_and_backtest_stand_on_one_page(short_run: ShortRun, tmp_path: Pat
         assert f"A: {short_run.run_id}" in text
         assert f"B: {kept.name}" in text
         assert not {"script", "link", "img", "iframe", "object"} & set(parsed.tags)
+    bundle = str(tmp_path / "night.tar.gz")
+    assert verb(short_run.var, "bundle", str(short_run.run_dir), "--out", bundle).code == 0
     lines = verb(tmp_path, "runs", "show", str(short_run.run_dir), kept.name).out
+    assert verb(tmp_path, "runs", "show", bundle, kept.name).out == lines
     assert "decisions" not in lines.partition("Settings")[0]
     assert "sharpe" not in lines.lower()
 

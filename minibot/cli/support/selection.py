@@ -124,8 +124,8 @@ def packed_run(name: str, var: Var) -> Path | None:
 
 
 def is_run_named(name: str, var: Var) -> bool:
-    """Return whether `find_run` would find a run, packed or not, by an id or a directory."""
-    return any(is_run_folder(path) or os.path.isfile(path / ARCHIVE) for path in _places(name, var))
+    """Return whether `find_run` would find a run, packed or not, by another word than `latest`."""
+    return any(is_run_folder(path) or _archive_at(path) is not None for path in _places(name, var))
 
 
 def _archive_at(path: Path) -> Path | None:
