@@ -24,7 +24,10 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Judge a run; 0 when it passes, also as a drill that does not count, else 1."""
+    """Judge a run; 0 when it passes, also as a drill that does not count, else 1.
+
+    A bundle, or a copy elsewhere, has no metrics beside it, so its criterion `figures` fails.
+    """
     # Imported here because `--help` needs none of it.
     from minibot.replay.run_status import is_going
     from minibot.report.acceptance import accept, keep, unreadable

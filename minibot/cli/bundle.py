@@ -27,7 +27,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the bundle; 0, or 2 where the run is not sealed or the file cannot be written."""
+    """Write the bundle; 0, or 2 for an unsealed run, an existing file or one not writable."""
     # Imported here because `--help` needs nothing of a run.
     from minibot.report.bundle import require_sealed, write_bundle
     from minibot.report.html import REPORT_FILE, write_report

@@ -25,7 +25,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Clear the flag; 2 while a run is running, 3 without a flag."""
+    """Clear the flag; 3 without one, whatever is running, and 2 if a run is running beside it."""
     var = var_of(arguments)
     why = operator_text(arguments.reason)
     if not why:

@@ -87,6 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _fault(arguments: argparse.Namespace) -> int:
+    """Inject a fault; without a name, list those that the running exchange knows, and return 2."""
     name, *pairs = arguments.words or [""]
     if not name:
         names = RunningExchange(arguments.port).status()["faults"]

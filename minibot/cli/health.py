@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     max_age_s = arguments.max_age
     if max_age_s is None and manifest is not None and run_id is not None:
         max_age_s = silence_s(manifest, var.run(run_id))
-    code = exit_code(run_id, flag, roles)
+    code = exit_code(run_id, flag, roles)  # It judges flag and run; roles follow.
     troubles = [] if run_id is None else troubles_of(manifest, roles, max_age_s)
     if code == HEALTHY and troubles:
         code = UNHEALTHY

@@ -38,7 +38,8 @@ WORD_MAX = 60
 NEAR_MIN = 0.61
 # Help of `--json`, if a verb has no `JSON` itself.
 JSON = "one JSON document on stdout"
-# Letters for flags in other bots, for users who are used to them.
+# Letters of flags in other bots. A verb has none of them but -c; its refusal names its own flag, if
+# it has that one.
 LETTERS = {"-c": "--config", "-i": "--timeframe", "-p": "--pairs", "-s": "--strategy"}
 PAIR_MARK = "/"
 # Names of the same verbs in other bots, for users who are used to them.

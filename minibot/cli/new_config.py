@@ -28,7 +28,7 @@ HELP = "write a profile of your own by five questions, each also a flag"
 EXAMPLE = "minibot new-config my-night --cash 5000 --pairs ETH/USDT --risk careful"
 NAME = re.compile(r"[a-z][a-z0-9-]{0,40}")
 BASE = SHIPPED / "nore.v1.json"
-# The keys that a trader changes first; they stand in the file with the base's values.
+# The keys that a trader changes first. They stand in every file, also with the base's values.
 SHOWN = (
     "duration_ms",
     "binance.symbols",

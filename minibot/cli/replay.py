@@ -53,7 +53,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         help="compare up to this market time, it not included",
     )
     end.add_argument(
-        "--until", metavar="TIME", help="replay up to here and no further, as of a damaged run"
+        "--until",
+        metavar="TIME",
+        help="the same as --to: replay up to here and no further, as of a damaged run",
     )
     command.add_argument(
         "--graph",

@@ -72,7 +72,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """List the runs; 0 also when there is none."""
+    """List the runs, or sum up those among them that `ready` counts; 0 also when there is none."""
     var = var_of(arguments)
     count, is_list = len(arguments.names), arguments.what == "list"
     if count not in ((0,) if is_list else (1, SIDES)) or (arguments.sum and not is_list):

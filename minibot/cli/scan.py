@@ -194,7 +194,10 @@ def lines_of(document: JsonObject) -> list[str]:
 
 
 def write_csv(var: Var, rows: list[JsonObject]) -> list[str]:
-    """Write all symbols, and those that pass every filter; return both files' names."""
+    """Write all symbols, and those that pass every filter; return both files' names.
+
+    Both are replaced whole, but without a sync: after a loss of power they may be empty or torn.
+    """
     ensure_folder(var.metrics)
     files = []
     for name, ranked in (

@@ -111,7 +111,7 @@ def _services(arguments: argparse.Namespace, names: Sequence[str]) -> list[Servi
     if GUARD in names and config.raw.get("alerts") is None:
         reason = f"{config.profile} has no section alerts, so its guard could tell nobody."
         if arguments.what == GUARD:
-            raise Refusal(reason, "Add the section; see: minibot help config")
+            raise Refusal(reason, "Add the section, see docs/OPERATING.md.")
         say(f"the night alone: {reason}")
         names = [NIGHT]
     words = ["--config", str(find(arguments.config).absolute())]

@@ -43,7 +43,10 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Record the change, or show staged values and changes; 4 with every violation."""
+    """Record the change, or show staged values and changes; 4 with every violation.
+
+    A change that changes nothing, such as `--take-back-all` where nothing is staged, is 2.
+    """
     # Imported here because `--help` needs none of it.
     from minibot.ops.operator import who
     from minibot.ops.settings import next_start, settings_document, stage

@@ -1,7 +1,8 @@
-"""Idea of a command line: strategy, timeframe, pairs, span and fee as keys of the profile.
+"""Idea of a command line: strategy, timeframe, pairs and fee as keys of the profile, and a span.
 
-`--timeframe 5m` replaces three keys by one word. Its meaning is shown in one line, and a `--set` of
-the same key is stronger. Bad input gives one line and exit code 4, before anything is run.
+`--timeframe 5m` replaces three keys by one word; `--from` and `--to` become `--timerange`. The
+meaning of all is shown in one line, and a `--set` of the same key is stronger. Bad input gives one
+line and exit code 4, before anything is run.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ EPOCH_YEAR: Final = 1970
 def add_idea(command: argparse.ArgumentParser, *, is_night: bool = False) -> None:
     """Add the flags of an idea; a night has no span of history."""
     group = command.add_argument_group(
-        "your idea", "each is translated into keys of the profile, which are shown"
+        "your idea", "each is translated into other flags, which are shown"
     )
     group.add_argument("--strategy", metavar="NAME", help="a shipped strategy, or a file of yours")
     group.add_argument("--timeframe", metavar="5m", help="the bars that it decides on")

@@ -2,10 +2,11 @@
 
 A verb that goes on, such as `tail`, prints one JSON object a line instead of one document.
 
-On a terminal, lines are wrapped to its width between words; in a pipe they are as they are. Paths
-below the working folder are shown relative to it, and commands name the folder and the profile of
-the command line that prints them. Progress goes to standard error: a bar on a
-terminal, a line a second elsewhere.
+On a terminal, lines are wrapped to its width between words; in a pipe they are as they are. In
+lines, paths below the working folder are relative to it, and commands name the folder and the
+profile of the command line that prints them. A document stays as its verb made it: most of its
+paths are absolute, and a few are relative. Progress goes to standard error: a bar on a terminal, a
+line a second elsewhere.
 """
 
 from __future__ import annotations

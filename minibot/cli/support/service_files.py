@@ -18,7 +18,10 @@ from typing import Final
 from minibot.kernel.errors import Refusal
 
 MARK: Final = "Written by minibot service install"
-"""Text of every file that this verb wrote; it changes and removes no other."""
+"""Text of every file that this verb wrote; it changes and removes no unit without it.
+
+A Windows task is known by its name alone.
+"""
 
 STOP_S: Final = 300
 """Time for a night to close positions, drain and seal before it is killed, in seconds."""
