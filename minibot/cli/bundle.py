@@ -29,13 +29,14 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write the bundle; 0, or 2 for an unsealed run, an existing file or one not writable."""
     # Imported here because `--help` needs nothing of a run.
-    from minibot.report.bundle import require_sealed, write_bundle
+    from minibot.report.bundle import require_place, require_sealed, write_bundle
     from minibot.report.html import REPORT_FILE, write_report
     from minibot.report.night import Night
 
     run_dir = run_dir_of(arguments)
     require_sealed(run_dir)
     out = Path.cwd() / (arguments.out or f"{run_dir.name}.tar.gz")
+    require_place(out)  # Before the report, which may take minutes.
     if not arguments.no_report and not (run_dir / "report" / REPORT_FILE).is_file():
         with progress_bar(f"reading {run_dir.name}") as progress:
             write_report(Night.open(run_dir, progress))

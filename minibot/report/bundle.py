@@ -66,6 +66,14 @@ def require_sealed(run_dir: Path) -> None:
         )
 
 
+def require_place(out: Path) -> None:
+    """Refuse a place where a new file cannot stand: there is one, or its folder is missing."""
+    if out.exists():
+        raise Refusal(f"{out} exists already.", "Name another file with --out.")
+    if not out.parent.is_dir():
+        raise Refusal(f"{out.parent} is no folder.", "Make it, or name another place with --out.")
+
+
 def write_bundle(run_dir: Path, out: Path, progress: Progress = lambda done: None) -> int:
     """Pack a sealed run with its report into a new file; return the bytes of the file.
 
@@ -76,12 +84,11 @@ def write_bundle(run_dir: Path, out: Path, progress: Progress = lambda done: Non
 
     Raises:
         Refusal: The run is not sealed, a file of it is not as sealed or changes meanwhile, the
-            bundle exists, or it cannot be written.
+            bundle exists, its folder does not, or it cannot be written.
         IntegrityError: The seal is damaged.
     """
     require_sealed(run_dir)
-    if out.exists():
-        raise Refusal(f"{out} exists already.", "Name another file with --out.")
+    require_place(out)
     seal = read_hashed(run_dir / SEAL_FILE)
     sealed = {**seal.get("run_files", {}), **seal.get("files", {})}
     try:

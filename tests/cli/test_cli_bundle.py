@@ -268,8 +268,21 @@ def test_unsealed_run_and_standing_file_are_refused(short_run: ShortRun, tmp_pat
     assert "if it was interrupted, the next start seals it" in unready.err
     assert "exists already" in over.err
     assert standing.read_bytes() == b"mine"
-    with pytest.raises(Refusal, match="was not written"):
-        write_bundle(short_run.run_dir, tmp_path / "no" / "folder" / "b.tar.gz")
+
+
+@pytest.mark.parametrize("place", ["no/folder/b.tar.gz", "file/b.tar.gz"])
+def test_bundle_into_a_missing_folder_is_refused_at_once(
+    short_run: ShortRun, tmp_path: Path, place: str
+) -> None:
+    """The message names the folder, and speaks of no lack of space."""
+    (tmp_path / "file").touch()
+    out = tmp_path / place
+
+    refused = verb(short_run.var, "bundle", "latest", "--out", str(out))
+
+    assert refused.code == 2
+    assert f"{out.parent} is no folder" in refused.err
+    assert "space" not in refused.err
 
 
 def test_file_that_cannot_be_read_is_named_and_asks_for_no_space(
