@@ -315,7 +315,7 @@ class PaperExecutorNoreV1(Core):
             return self._refuse(intent, STALE_TICK)
         former, others = None, self.orders
         if intent.replaces is not None:
-            former = self._open(intent.replaces)
+            former = self._open(intent.replaces, symbol)
             if former is None or former.is_triggered:
                 return self._refuse(intent, ORDER_ENDED if former is None else ORDER_TRIGGERED)
             others = [order for order in others if order is not former]
@@ -370,7 +370,7 @@ class PaperExecutorNoreV1(Core):
 
     def _on_cancel(self, cancel: CancelMessage) -> ResultMessage:
         """Take a cancel whose lineage is checked; return the result for its order."""
-        order = self._open(cancel.client)
+        order = self._open(cancel.client, cancel.symbol)
         if order is None or order.is_triggered:
             self._reason = ORDER_ENDED if order is None else ORDER_TRIGGERED
             known = derived(ORDER_ROLE, cancel.ref(), 0) if order is None else order.order
@@ -381,11 +381,11 @@ class PaperExecutorNoreV1(Core):
         self._reason = WITHDRAWN
         return move_of(order, WITHDRAWN, cancel.ts, cancel.tick_seq, cancel.ref(), 0)
 
-    def _open(self, client: EventId) -> Order | None:
-        """Return the open order with risk's id; None without one."""
+    def _open(self, client: EventId, symbol: str) -> Order | None:
+        """Return the symbol's open order with risk's id; None without one."""
         for order in self.orders:
             if order.client is client or order.client.is_same(client):
-                return order
+                return order if order.symbol == symbol else None
         return None
 
     def _untraded(self, symbol: str) -> str:

@@ -10,6 +10,7 @@ from minibot.events.class_schemas import payload_schema
 from minibot.events.ids import position_id
 from minibot.events.model import Event, OrderCancel, OrderIntent, OrderReplace
 from tests.risk.desk import (
+    OTHER,
     RUN_ID,
     SYMBOL,
     Desk,
@@ -414,3 +415,38 @@ def test_replacement_on_its_way_sells_at_a_trade_that_triggers_both_orders(
     assert [result for result, _ in results(found)] == said
     assert [fill.price for fill in fills(found)] == (["98.90"] if said else [])
     assert results(later) == []
+
+
+# --- the symbol of the former order ---------------------------------------------------------------
+
+
+def test_replace_and_cancel_of_another_symbols_order_leave_it_open() -> None:
+    """An order is found in its own symbol alone, as at the venue; both are refused as not open."""
+    desk = executor()
+    desk.put("market_ticks", instrument(OTHER))
+    desk.tick(symbol=OTHER)
+    desk.intent("SELL", "2", order_type="STOP_LOSS", stop_price="99")
+    (resting,) = desk.execution.orders
+    causes = tuple(position_id(RUN_ID, "risk_role", "risk_actions", n) for n in (1, 2))
+    replace = OrderReplace(
+        symbol=OTHER,
+        side="BUY",
+        qty="1",
+        order_type="MARKET",
+        client_order_id=position_id(RUN_ID, "replacing", "order_intents", 1),
+        purpose="ENTRY",
+        replaces=resting.client.text,
+    )
+    seq = desk.seqs["market_ticks"]
+
+    refused = [
+        desk.put("order_intents", payload, cause_ids=causes, tick_seq=seq)
+        for payload in (replace, OrderCancel(OTHER, resting.client.text))
+    ]
+
+    assert [results(events) for events in refused] == [
+        [("REJECTED", "order_ended")],
+        [("CANCEL_REJECTED", "order_ended")],
+    ]
+    assert desk.execution.orders == [resting]
+    assert results(cancel(desk)) == [("CANCELLED", "withdrawn")]
