@@ -5,9 +5,10 @@ levels of the last recorded `book` event that are worse than the touch. A taking
 them one after another, each at its own price, up to its limit; it never gets more than the recorded
 levels hold. The size that our own orders took from a level stays taken until a book shows another
 size there, also if the level becomes the touch at that size or the touch becomes a level. Size
-taken from the touch is free again once the touch has passed its price. After a gap in market data
-only the touch trades, until the next book. A resting limit order is filled as in the model `touch`,
-less the size that our own orders took from that level.
+taken from the touch is free again once an order of ours finds the touch past its price; if none
+looks meanwhile, it stays taken. After a gap in market data only the touch trades, until the next
+book. A resting limit order is filled as in the model `touch`, less the size that our own orders
+took from that level.
 
 A FOK order is filled only if touch and levels hold all of it.
 """

@@ -1,10 +1,10 @@
 """Fees of paper fills: a rate on the notional, or on the coins that a purchase brings.
 
-Without `execution.fee_asset` both sides pay in quote. Binance takes a buyer's fee from the coins
-bought; taking the same value from the quote balance costs the same at the fill and keeps positions
-whole multiples of the venue's step, so that all of them can be sold (docs/accounting.md). With
-`base` a purchase pays in coins, as at Binance: the remaining coins are no multiple of the step, and
-a sale leaves dust.
+Without `execution.fee_asset`, or with `quote`, both sides pay in quote. Binance takes a buyer's fee
+from the coins bought; taking the same value from the quote balance costs the same at the fill and
+keeps positions whole multiples of the venue's step, so that all of them can be sold
+(docs/accounting.md). With `base` a purchase pays in coins, as at Binance: the remaining coins are
+no multiple of the step, and a sale leaves dust.
 """
 
 from __future__ import annotations

@@ -48,7 +48,8 @@ class Touch:
         """Start with nothing displayed; `id`, `seq` and `ts` are those of the last tick.
 
         `is_usable`: both sides have a price, the bid is not above the ask, and no gap came since.
-        `last`: price of the last trade if orders rest with the executor, else 0.
+        `last`: price of the last trade, the bid before the first; 0 after a gap, and where no
+        orders rest with the executor.
         """
         self.last: int = 0
         self.bid: int = 0

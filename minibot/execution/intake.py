@@ -111,7 +111,7 @@ def trigger_refusal(order: IntentMessage, rules: OrderRules, last: int) -> str |
     Args:
         order: An intent with valid fields.
         rules: The venue's rules for its symbol.
-        last: Price of the last trade; 0 before the first.
+        last: Price of the last trade, the bid before the first; 0 where no orders rest here.
     """
     for price in (order.stop, order.target):
         refusal = None if price is None else rules.trigger_refusal(price)

@@ -1,6 +1,6 @@
 """Order manager: takes intents, cancels and replaces, and answers them with results and fills.
 
-The paper executor is the only one, and only `execution.core` names it. Code that writes files or
+The paper executor is the only one, and only `execution.core` makes it. Code that writes files or
 shows values uses this protocol, so that another manager would be just another class, with the same
 test suite (tests/execution/test_order_protocol.py).
 """
@@ -43,7 +43,7 @@ class OrderManager(Protocol):
         """The cash ledger of the run so far."""
 
     def open_positions(self) -> list[dict[str, str]]:
-        """Return the open positions, each with the order that rests for it."""
+        """Return the open positions, each with the newest order that rests for it."""
 
     def balances(self) -> dict[str, dict[str, str]] | None:
         """Return the free and reserved balance by asset; None where the profile lists none."""

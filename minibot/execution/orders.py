@@ -7,10 +7,10 @@ to the ordered quantity. Amounts are hundred-millionths (`events.money`).
 A resting order waits, ACCEPTED, for a trade at or below its stop, or at or above its target. An OCO
 is one order with both: it reserves its quantity once, and the trade that triggers one leg ends the
 other before anything is filled. Then the order is TRIGGERED and trades as a market order, from the
-touch of that same tick on, at any price after a gap. Only a fill, the end of the run or the
-symbol's halt ends it. STOP_LOSS_LIMIT and TAKE_PROFIT_LIMIT become limit orders instead: after a
-gap past the limit they stay unsold until the price is back, and they may be cancelled and replaced.
-A trailing stop follows the highest trade.
+touch of that same tick on, at any price after a gap. Only a fill or the end of the run ends it,
+and a halt of the symbol under `execution.left_trading: cancel`. STOP_LOSS_LIMIT and
+TAKE_PROFIT_LIMIT become limit orders instead: after a gap past the limit they stay unsold until the
+price is back, and they may be cancelled and replaced. A trailing stop follows the highest trade.
 
 An OCO with a limit is the venue's pair of STOP_LOSS_LIMIT and LIMIT_MAKER: the limit belongs to the
 stop, and the target rests as a maker-only quote. No trade triggers that quote: it fills by the fill
@@ -72,7 +72,7 @@ MAKER_ONLY: Final = LIMIT_MAKER
 """Time in force of an order that waits like GTC, but may not take."""
 
 UNFILLED: Final = {IOC: UNFILLED_IOC, FOK: UNFILLED_FOK}
-"""Reason codes of orders that end with their first tick."""
+"""Reason codes of orders that end with their first tick for want of size; cash has its own."""
 
 RESTS_UNTIL: Final = 1 << 60
 """Expiry of a resting order: later than any run."""
@@ -169,14 +169,14 @@ class Order:
         filled: The executed quantity.
         has_met_market: Whether it has met a tick; from then on a limit order is a maker.
         stop, target: A trade at or below the stop, or at or above the target, triggers a resting
-            order; None for off.
+            order; a target that is a quote does so by its first fill. None for off.
         rests: Whether it has a stop or a target.
         trail: Distance of a trailing stop below the highest trade in basis points; None for a fixed
             stop.
         stop_limit: The limit of the stop of a waiting OCO whose target rests as a quote at `limit`;
             None for any other order.
         was_reached: Whether the last trade during its latency would trigger it; then the first tick
-            after the latency does, even a quote.
+            after the latency does, even a quote, unless it is a trade elsewhere.
         early_ts: Time from which a trade at `early_stop` or `early_target` triggers it before it is
             due, see `take_over`; None for an order that replaces no resting order.
     """
@@ -249,8 +249,9 @@ class Order:
     def take_over(self, former: Order) -> None:
         """During the latency, trigger at the levels that the replaced resting order shares.
 
-        At the venue the former order acts until its replacement arrives. A target that is a quote
-        does not act meanwhile.
+        At the venue the former order acts until its replacement arrives. If the former order had
+        not arrived itself, the levels that it took over act instead. A target that is a quote does
+        not act meanwhile.
         """
         if not self.rests or not former.is_waiting or self.due_ts <= self.intent_ts:
             return

@@ -179,7 +179,8 @@ class PaperExecutorNoreV1(Core):
         """Process one input at market time `now`; return results and fills as messages.
 
         Raises:
-            InvariantError: An input came before `run_opening`, or the state became impossible.
+            InvariantError: `run_opening` came twice, or an order passed all other checks before
+                it, or the state became impossible.
             ContractError: SOURCE_FORBIDDEN, an event of `order_intents` names fewer than two
                 causes. Messages of risk's core are not checked for that.
             TypeError: The item is not an input of the executor.
@@ -286,7 +287,8 @@ class PaperExecutorNoreV1(Core):
         expires_ts = ts + self._order_ttl_ms
         if intent.expires_ts is not None and intent.expires_ts < expires_ts:
             expires_ts = intent.expires_ts
-        # An id is remembered until its order expires: a repeated intent is too late after that.
+        # An id is remembered until its intent expires, even if its order rests for longer: the same
+        # intent, repeated later, is too late.
         is_new = self._clients.admit(intent.client, expires_ts, now + 1)
         refusal = field_refusal(intent)
         if refusal is not None:
@@ -389,7 +391,10 @@ class PaperExecutorNoreV1(Core):
         return None
 
     def _untraded(self, symbol: str) -> str:
-        """Return the reason code for a symbol that does not trade."""
+        """Return the reason code for a symbol that does not trade.
+
+        NO_INSTRUMENT needs a mark; a touch that was never usable has none.
+        """
         if symbol in self._rules:
             return NOT_TRADING
         return NO_INSTRUMENT if symbol in self.marks() else SYMBOL_UNKNOWN
@@ -449,7 +454,10 @@ class PaperExecutorNoreV1(Core):
         return None if self.orders else ANY_TOUCH
 
     def quiet_ticks(self, symbol: str, now: int) -> QuietRange | None:
-        """Return the range of all touches if no order of the symbol is open; else None."""
+        """Return the range of all touches if no order of the symbol is open; else None.
+
+        A model with queues gets every tick while any order is open.
+        """
         orders = self.orders
         if orders and self._fill_model.has_queues:
             return None
@@ -680,7 +688,7 @@ class PaperExecutorNoreV1(Core):
     # --- queries ------------------------------------------------------------------------------
 
     def open_positions(self) -> list[dict[str, str]]:
-        """Return the open positions, each with the order that rests for it."""
+        """Return the open positions, each with the newest order that rests for it."""
         listed = self.portfolio.open_positions()
         for place, position in enumerate(listed):
             rules = self._rules.get(position["symbol"])

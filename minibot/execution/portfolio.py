@@ -1,11 +1,11 @@
 """The virtual portfolio on disk: `portfolio.json` and `open_positions.json` in the run's `var`.
 
 Both are projections for people and programs that do not read queues; the fills are the truth. They
-are written atomically once their fills are durable, and can be deleted at any time: `run_opening`,
-fills and results give the same bytes again. The shell writes them once a second and at the end. A
-`portfolio.json` that contradicts the fills is STOP(NONDETERMINISM). `open_positions.json` holds the
-positions with resting orders, campaign, levels of the plan and mark; it is only written, never
-compared.
+are written atomically once their fills are durable, and can be deleted at any time: the next change
+or restart writes them again. The shell writes them once a second and at the end. `run_opening` and
+the fills alone give `portfolio.json`; one that contradicts them is STOP(NONDETERMINISM).
+`open_positions.json` holds the positions with resting orders, campaign, levels of the plan and
+mark; it is only written, never compared.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ SHOWN_NS: Final = 5_000_000_000
 class PortfolioStore:
     """Store of the two files of one run; `check` reads `portfolio.json` alone.
 
-    The generation of both files is one more than their number of fills, so equal portfolios of a
-    run give equal files.
+    The generation of both files is one more than their number of fills. Equal portfolios of a run
+    give an equal `portfolio.json`; levels and marks of the other file move without a fill.
     """
 
     def __init__(self, folder: Path, run_id: str, clock_ns: Callable[[], int] = machine_ns) -> None:
@@ -67,7 +67,7 @@ class PortfolioStore:
             ledger: The present ledger.
             listed: Open positions with the orders that rest for them; None for positions only.
             balances: Free and reserved balance by asset; None if the profile lists none.
-            levels: Levels of the plans, by symbol; dust has none.
+            levels: Levels of the plans, by symbol; a position that is dust shows none.
             marks: Marks by symbol.
             is_last: Whether levels and marks are written regardless of the five seconds.
 
