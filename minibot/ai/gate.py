@@ -116,9 +116,13 @@ def judge_candidate(
         mine = score(candidate, holdout)
     except ValueError as error:
         return refused(MODEL_DAMAGED, str(error), len(holdout))
+    try:
+        others = score(reference, holdout)
+    except ValueError as error:
+        return refused(MODEL_DAMAGED, f"reference: {error}", len(holdout))
     scores = {
         "candidate": mine,
-        "reference": score(reference, holdout),
+        "reference": others,
         "prior": score([prior(train)] * len(holdout), holdout),
     }
     reasons = [
@@ -129,9 +133,8 @@ def judge_candidate(
     if len(set(candidate)) == 1:
         # Its training found nothing in the features; it only guesses the labels' shares again.
         reasons.append(f"{MODEL_WORSE}: the same answer for every row")
-    if mine.accuracy < scores["reference"].accuracy - _ACCURACY_LOSS_MAX:
+    if mine.accuracy < others.accuracy - _ACCURACY_LOSS_MAX:
         reasons.append(
-            f"{MODEL_WORSE}: accuracy {mine.accuracy:.3f}, "
-            f"reference has {scores['reference'].accuracy:.3f}"
+            f"{MODEL_WORSE}: accuracy {mine.accuracy:.3f}, reference has {others.accuracy:.3f}"
         )
     return ModelVerdict(not reasons, tuple(reasons), len(holdout), scores)

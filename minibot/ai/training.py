@@ -255,7 +255,7 @@ class Tasks:
         """
         last: Frame = {"t": "train", "rounds": ROUNDS, "seed": self.settings.seed}
         frames = chain(_chunks(rows, with_labels=True), (last,))
-        text = self._run("train", frames, "trained")["text"]
+        text = self._run("train", frames, "trained").get("text")
         if not isinstance(text, str):
             raise TrainingFailed(f"{MODEL_DAMAGED}: the trainer sent no text")
         return text
@@ -267,7 +267,9 @@ class Tasks:
             TrainingFailed: The scorer failed.
         """
         frames = chain(_chunks(rows, with_labels=False), ({"t": "score", "text": text},))
-        listed = self._run("score", frames, "scored")["probabilities"]
+        listed = self._run("score", frames, "scored").get("probabilities")
+        if not isinstance(listed, list):
+            raise TrainingFailed(f"{MODEL_DAMAGED}: the scorer sent no probabilities")
         try:
             return Answers(map(_three, listed))
         except (TypeError, ValueError, OverflowError) as error:

@@ -353,6 +353,8 @@ def test_gate_needs_rows_and_whole_answers() -> None:
     off = [[*sure(rows)[:-1], three] for three in ((SCALE, 1, 0), (SCALE + 1, -1, 0))]
     for broken in (sure(rows)[:-1], *off, []):
         assert MODEL_DAMAGED in judge_candidate(rows, rows, broken, sure(rows)).reasons[0]
+        (reason,) = judge_candidate(rows, rows, sure(rows), broken).reasons
+        assert reason.startswith(f"{MODEL_DAMAGED}: reference: ")
 
 
 @given(labels=st.lists(st.integers(0, 2), min_size=1, max_size=30))

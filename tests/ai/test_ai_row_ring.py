@@ -121,8 +121,13 @@ def test_ring_has_its_memory_from_the_beginning() -> None:
 class _Taker:
     """Sandboxed process that reads one frame at a time."""
 
-    def __init__(self, most: list[int], takes: bool = True) -> None:
-        self._most, self._takes = most, takes
+    def __init__(
+        self,
+        most: list[int],
+        takes: bool = True,
+        answer: bytes = b'{"ok":false,"t":"trained","why":"enough"}',
+    ) -> None:
+        self._most, self._takes, self._answer = most, takes, answer
         self._waiting = 0
 
     def wait_until_taken(self, timeout_s: float) -> bool:
@@ -138,9 +143,9 @@ class _Taker:
         return True
 
     def receive(self, timeout_s: float = 0.0) -> list[bytes]:
-        """Report a whole sandbox once, then a failed training."""
+        """Report a whole sandbox once, then the answer: a failed training unless another is set."""
         hello = b'{"isolation":{"level":"jail"},"t":"hello"}'
-        return [b'{"ok":false,"t":"trained","why":"enough"}' if self._most else hello]
+        return [self._answer if self._most else hello]
 
     def kill(self) -> None:
         """End the process."""
@@ -193,6 +198,24 @@ def test_training_whose_process_takes_nothing_can_be_cancelled(
     rows: Sequence[Row] = [row(number) for number in range(2_000)]
     with pytest.raises(TrainingFailed, match="cancelled"):
         tasks(tmp_path, is_cancelled).train(rows)
+
+
+@pytest.mark.parametrize(
+    "line", ['{"ok":true,"t":"%s"}', '{"ok":true,"probabilities":7,"t":"%s","text":7}']
+)
+def test_answer_without_its_content_is_a_failed_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    """A process that claims to have finished, but sends nothing usable, fails the training."""
+
+    def tasks_with(kind: str) -> Tasks:
+        use(monkeypatch, _Taker([], answer=(line % kind).encode()))
+        return tasks(tmp_path)
+
+    with pytest.raises(TrainingFailed, match="the trainer sent no text"):
+        tasks_with("trained").train([row(1)])
+    with pytest.raises(TrainingFailed, match="the scorer sent no probabilities"):
+        tasks_with("scored").score("", [row(1)])
 
 
 def test_answers_are_the_tuples_that_went_in() -> None:
