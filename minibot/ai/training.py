@@ -278,12 +278,7 @@ class Tasks:
     def _run(self, task: str, frames: Iterable[Frame], answer: str) -> Frame:
         settings = self.settings
         self._before_start("trainer")
-        child = JailedProcess(
-            command(program(), self._root, settings.memory_mb, task, private_folder()),
-            self._root / "work",
-            line_bytes_max=RESULT_BYTES_MAX,
-            buffer_bytes_max=_BUFFER_BYTES,
-        )
+        child = self._start(task)
         try:
             deadline = time.monotonic() + TASK_S_MAX
             hello = self._wait(child, "hello", deadline)
@@ -299,6 +294,17 @@ class Tasks:
             return result
         finally:
             child.kill()
+
+    def _start(self, task: str) -> JailedProcess:
+        try:
+            return JailedProcess(
+                command(program(), self._root, self.settings.memory_mb, task, private_folder()),
+                self._root / "work",
+                line_bytes_max=RESULT_BYTES_MAX,
+                buffer_bytes_max=_BUFFER_BYTES,
+            )
+        except OSError as error:
+            raise TrainingFailed(f"{task}: the process cannot be started: {error}") from error
 
     def _wait_for_room(self, child: JailedProcess, deadline: float) -> None:
         """Wait until the last frame has been taken: all frames together are a night of rows."""

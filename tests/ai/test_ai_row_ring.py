@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 import tracemalloc
 from array import array
@@ -216,6 +217,19 @@ def test_answer_without_its_content_is_a_failed_training(
         tasks_with("trained").train([row(1)])
     with pytest.raises(TrainingFailed, match="the scorer sent no probabilities"):
         tasks_with("scored").score("", [row(1)])
+
+
+def test_process_that_cannot_be_started_is_a_failed_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A system without room for one more process fails the training, not the clerk."""
+
+    def refuse(*args: object, **words: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, "no more processes")
+
+    monkeypatch.setattr("subprocess.Popen", refuse)
+    with pytest.raises(TrainingFailed, match="train: the process cannot be started"):
+        tasks(tmp_path / "ai").train([row(1)])
 
 
 def test_answers_are_the_tuples_that_went_in() -> None:
