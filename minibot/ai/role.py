@@ -158,9 +158,9 @@ class AiRole:
                 reasons.AI_ISOLATION_BREACH,
                 f"the AI worker sent {why}",
                 lambda: self._intake.set_aside(line, reasons.AI_DRAFT_FORBIDDEN, why),
+                lambda: self._set_invalid_aside(outcome),
             )
-        for line, why in outcome.invalid:
-            self._intake.set_aside(line, reasons.AI_DRAFT_INVALID, why)
+        self._set_invalid_aside(outcome)
         if self._clerk.keeper.is_unavailable and self.settings.is_required:
             return self._stop(reasons.AI_ISOLATION_UNAVAILABLE, self._clerk.keeper.off_reason)
         if outcome.publish:
@@ -177,6 +177,10 @@ class AiRole:
                 model_id=model_id,
             )
         return None
+
+    def _set_invalid_aside(self, outcome: Outcome) -> None:
+        for line, why in outcome.invalid:
+            self._intake.set_aside(line, reasons.AI_DRAFT_INVALID, why)
 
     def _publish(self, answers: list[tuple[Recommendation, Question]]) -> None:
         self._intake.close_range()
@@ -204,7 +208,9 @@ class AiRole:
         """Stop the run, then take the steps and end; return the exit code."""
         # Before the steps, which may last longer than the launcher waits for a turn.
         code = self.context.stop(StopRecord(self.context.name, reason_code, detail))
-        for step in (*steps, self._intake.end, lambda: self._clerk.end(self._intake.now)):
+        now = self._intake.now
+        ends = (lambda: self._clerk.end(now), lambda: self._recommended.write(now))
+        for step in (*steps, self._intake.end, *ends):
             self._try(step)
         return code
 

@@ -373,6 +373,37 @@ def test_role_records_a_breach_although_another_step_fails(
     assert one.var.flag.exists()
 
 
+LATE_BREACH = """
+from minibot.ai.role import AiRole
+after = AiRole._after
+def breach(self, outcome):
+    code = after(self, outcome)
+    if not outcome.publish:
+        return code
+    outcome.publish = []
+    outcome.invalid.append((b"garbage", "no frame"))
+    outcome.forbidden.append((b"order", "a draft of type 'order_intent'"))
+    return after(self, outcome)
+AiRole._after = breach
+"""
+
+
+def test_role_that_stops_for_a_breach_keeps_what_was_before_it(
+    stage: Callable[..., Stage],
+) -> None:
+    """A breach leaves the malformed lines of its turn and the log of recommendations whole."""
+    one = stage({"train": False})
+    one.feed(history(wave))
+    process = one.start(LATE_BREACH.strip())
+    paced(one, 0, 200, lambda: process.poll() is not None)
+    assert process.returncode == 10
+
+    codes = [letter.reason_code for letter in one.dead_letters()]
+    assert codes == ["ai_draft_forbidden", "ai_draft_invalid"]
+    (log,) = one.var.ai.rglob("recommendations/*/*")
+    assert log.read_bytes() == (one.var.queues / "recommendations" / "inbox.jsonl").read_bytes()
+
+
 @pytest.mark.row("F91", "F92")
 def test_role_sets_an_event_against_its_contract_aside_and_stops(
     stage: Callable[..., Stage],
