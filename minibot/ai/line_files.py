@@ -72,4 +72,7 @@ class LineFiles:
             last = parts[-1].lstat()
             if stat.S_ISREG(last.st_mode) and last.st_size < PART_BYTES_MAX:
                 return parts[-1]
-        return self._folder / f"{hour}-{len(parts) + 1:02d}.jsonl"
+        number = len(parts) + 1
+        while (path := self._folder / f"{hour}-{number:02d}.jsonl") in parts:
+            number += 1
+        return path

@@ -73,6 +73,17 @@ def test_what_stands_in_the_place_of_a_part_is_left_alone(tmp_path: Path, plante
     assert (tmp_path / "20261122_20-02.jsonl").read_bytes() == b"one\n"
 
 
+def test_part_is_never_one_whose_place_is_taken(tmp_path: Path) -> None:
+    """Without the first part of an hour a foreign entry in the second's place is left alone too."""
+    (tmp_path / "20261122_20-02.jsonl").mkdir()
+    files = LineFiles(tmp_path, tmp_path, MINUTE_MS)
+    files.add(b"one\n")
+
+    files.write(HOUR_TS)
+
+    assert names(tmp_path) == ["20261122_20-02.jsonl", "20261122_20-03.jsonl"]
+
+
 def test_lines_wait_for_their_interval_and_a_full_hour_goes_on_in_a_further_part(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
