@@ -55,7 +55,6 @@ class Question:
         symbol: Symbol of the question.
         tick_seq: The last `market_ticks` line that the worker has been sent.
         cause_id: Event that made the clerk ask.
-        ts: Market time of that event.
         signal_id: Signal whose window is wanted; empty for a recommendation to publish.
     """
 
@@ -63,7 +62,6 @@ class Question:
     symbol: str
     tick_seq: int
     cause_id: str
-    ts: int
     signal_id: str = ""
 
     def frame(self) -> Frame:

@@ -150,7 +150,7 @@ class AiService:
         if queue == TICKS:
             self._take_market(seq, event, now)
         elif isinstance(payload, Signal):
-            self._ask_for_signal(payload, event, now)
+            self._ask_for_signal(payload, event)
 
     def _take_market(self, seq: int, event: Event, now: int) -> None:
         self._tick_seq = seq
@@ -210,13 +210,13 @@ class AiService:
             asked_ts = self._asked_ts.get(symbol)
             if asked_ts is not None and now - asked_ts < self.settings.interval_ms:
                 continue
-            if self._ask(symbol, event, now):
+            if self._ask(symbol, event):
                 self._asked_ts[symbol] = now
 
-    def _ask_for_signal(self, signal: Signal, event: Event, now: int) -> None:
+    def _ask_for_signal(self, signal: Signal, event: Event) -> None:
         mid = self._mid(signal.symbol)
         is_full = len(self._signals) >= _SIGNALS_OPEN_MAX
-        if mid is None or is_full or not self._ask(signal.symbol, event, now, signal_id=event.id):
+        if mid is None or is_full or not self._ask(signal.symbol, event, signal_id=event.id):
             self.patterns.lost += 1
         else:
             self._signals[event.id] = (event, mid)
@@ -226,13 +226,13 @@ class AiService:
         self.patterns.lost += len(self._signals)
         self._signals.clear()
 
-    def _ask(self, symbol: str, event: Event, now: int, signal_id: str = "") -> bool:
+    def _ask(self, symbol: str, event: Event, signal_id: str = "") -> bool:
         self._flush()
         if self.keeper.state != READY or self._missed:
             return False  # Half of its bars would be no base for an answer.
         self._question_number += 1
         return self.keeper.ask(
-            Question(self._question_number, symbol, self._tick_seq, event.id, now, signal_id)
+            Question(self._question_number, symbol, self._tick_seq, event.id, signal_id)
         )
 
     # --- models -------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from minibot.ai.vector import FEATURES, SCALE
 from minibot.events.model import PAYLOAD_CLASSES
 from minibot.kernel import canonical
 
-QUESTION = Question(7, "BTCUSDT", 41, "cause", 1000)
+QUESTION = Question(7, "BTCUSDT", 41, "cause")
 ASKS = {7: QUESTION}
 EXPECTED = Expected(frozenset({"baseline-v1", "lgbm-0123456789abcdef"}), "baseline-v1", 60_000)
 

@@ -54,7 +54,7 @@ class Night:
         event = Event(ts, "s", "strategy_role", RUN_ID, "0" * 64, signal())
         mid = self.clerk.rows.windows.by_symbol[SYMBOL].mid
         assert mid is not None
-        answer = Answer(Question(1, SYMBOL, self._seq, event.id, ts, event.id), None)
+        answer = Answer(Question(1, SYMBOL, self._seq, event.id, event.id), None)
         self.clerk.patterns.open(signal(), event, answer, mid)
 
     def outcomes(self) -> list[Any]:

@@ -140,7 +140,7 @@ def rows() -> list[Row]:
 def ask(bench: Bench, number: int) -> Answer:
     """Ask once and return the answer."""
     bench.seen.answers.clear()
-    assert bench.keeper.ask(Question(number, SYMBOL, number, "cause", 0))
+    assert bench.keeper.ask(Question(number, SYMBOL, number, "cause"))
     bench.until(lambda: bool(bench.seen.answers), "an answer")
     return bench.seen.answers[0]
 
@@ -337,7 +337,7 @@ def test_worker_that_catches_up_after_a_stall_is_kept(bench: Callable[..., Bench
     for number in range(60):
         if number % 20 == 0:
             one.pushed_ns += 1_000_000_000
-        assert one.keeper.ask(Question(number, SYMBOL, 1, "cause", 0))
+        assert one.keeper.ask(Question(number, SYMBOL, 1, "cause"))
     worker.resume()
     one.until(lambda: len(one.seen.answers) == 60 or one.keeper.state != READY, "all answers")
 
@@ -495,7 +495,7 @@ def test_questions_are_bounded_by_rate_and_by_what_is_open(bench: Callable[..., 
     """Questions are limited by rate and by open ones, so a silent worker is not flooded."""
     one = bench(misbehave="hang")
     one.until(lambda: one.keeper.state == READY, "ready")
-    asked = sum(one.keeper.ask(Question(number, SYMBOL, 1, "cause", 0)) for number in range(1, 300))
+    asked = sum(one.keeper.ask(Question(number, SYMBOL, 1, "cause")) for number in range(1, 300))
     assert asked <= 100
     assert one.keeper.counters["ai_asks_skipped"] == 299 - asked
 
