@@ -34,7 +34,7 @@ MANIFEST_FILE: Final = "manifest.json"
 SUMS_FILE: Final = "sha256"
 _SCHEMA: Final = "minibot.feature_pack"
 _VERSION: Final = re.compile(r"features-v[0-9]{1,4}-[0-9a-f]{16}", re.ASCII)
-_ROWS_BYTES_MAX: Final = 64 << 20
+ROWS_BYTES_MAX: Final = 128 << 20  # A training takes some 270,000 rows of at most 500 bytes.
 _SMALL_BYTES_MAX: Final = 8 << 20
 _LINES_PER_PIECE: Final = 250
 
@@ -96,7 +96,7 @@ def read_pack(ai_root: Path, version: str) -> FeaturePack:
     """
     folder = _folder(ai_root, version)
     try:
-        data = read_whole(folder / ROWS_FILE, size_max=_ROWS_BYTES_MAX)
+        data = read_whole(folder / ROWS_FILE, size_max=ROWS_BYTES_MAX)
         raw = read_whole(folder / MANIFEST_FILE, size_max=_SMALL_BYTES_MAX)
         sums = read_whole(folder / SUMS_FILE, size_max=_SMALL_BYTES_MAX)
         manifest = parse_hashed(raw, folder / MANIFEST_FILE)

@@ -14,13 +14,17 @@ from minibot.ai.baseline import baseline_probabilities
 from minibot.ai.dataset import (
     BUY,
     HOLD,
+    HOLDOUT_PERCENT,
     SELL,
+    Dataset,
     QueueForbidden,
     RowMaker,
     check_permitted,
 )
-from minibot.ai.feature_store import FeaturePackRefused, read_pack, write_pack
+from minibot.ai.feature_store import ROWS_BYTES_MAX, FeaturePackRefused, read_pack, write_pack
+from minibot.ai.row_ring import Row
 from minibot.ai.rows import Windows, row_of
+from minibot.ai.trainer import ROWS_MAX
 from minibot.ai.vector import FEATURES, SCALE, FeatureWindow
 from minibot.events.model import Book, Event, Gap, Payload
 from minibot.kernel.errors import ConfigError
@@ -306,6 +310,18 @@ def test_pack_is_versioned_and_a_changed_byte_is_refused(tmp_path: Path) -> None
             read_pack(root, version)
         path.write_bytes(whole)
     read_pack(root, version)
+
+
+def test_pack_of_the_most_and_widest_rows_of_a_training_is_small_enough_to_be_read(
+    tmp_path: Path,
+) -> None:
+    """The rows of as many nights as `minibot train` takes make a pack that can be read again."""
+    widest = Row(START_TS, "X" * 20, (-(10**15),) * len(FEATURES), SELL)
+    version = write_pack(tmp_path, Dataset([widest]), created_ts=5)
+
+    line = (tmp_path / "packs" / version / "rows.jsonl").stat().st_size
+
+    assert line * ROWS_MAX * 100 // (100 - HOLDOUT_PERCENT) <= ROWS_BYTES_MAX
 
 
 @pytest.mark.parametrize("version", ["../../etc", "features-v1-" + "0" * 15, "", "/abs", "x" * 300])
