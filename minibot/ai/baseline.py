@@ -1,8 +1,9 @@
 """Baseline: the AI's answer without a model, from a fixed rule over three features.
 
-Short momentum, taker pressure and pressure at the touch are each squashed to -1..1 and averaged;
-the average moves weight from HOLD to BUY or SELL. The baseline claims no edge and is marked as
-such: it is the bar that a trained model has to clear.
+Short momentum, taker pressure and pressure at the touch are each cut to -1..1 and averaged. The
+average gives up to half of the weight to BUY or SELL alone; the rest goes to all three, half of it
+to HOLD, which so gets from a quarter to a half. The baseline claims no edge and is marked as such:
+it is the bar that a trained model has to clear.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from typing import Final
 from minibot.ai.vector import FEATURES, SCALE
 
 BASELINE_ID: Final = "baseline-v1"
-HOLD_SHARE: Final = 0.5  # At least half of the weight stays with HOLD: the rule is cautious.
+# At least this much of the weight is shared among all three: the rule is cautious.
+HOLD_SHARE: Final = 0.5
 _MOMENTUM_BPS_FULL: Final = 10.0  # A return over 15 bars that counts as full momentum.
 _AT: Final = {name: index for index, name in enumerate(FEATURES)}
 

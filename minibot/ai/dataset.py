@@ -71,7 +71,7 @@ class Source:
 
 @dataclass(slots=True)
 class Dataset:
-    """Rows in order of time, with their sources."""
+    """Labelled rows in the order of their labels, run after run; `split` orders them by time."""
 
     rows: Sequence[Row] = ()
     sources: list[Source] = field(default_factory=list)
@@ -129,7 +129,8 @@ class RowMaker:
         permitted: Queues that may go in.
         windows: Feature windows, which this object feeds.
         bar_interval: A row is made at each live bar of this interval.
-        horizon_ms: How far the label looks ahead, in market time.
+        horizon_ms: How far the label looks ahead, in market time. The first live bar from there on
+            at which the mid is usable gives it; too far from the end of the horizon, none does.
         label_bps_min: A move of at least this much is BUY or SELL, less is HOLD.
     """
 

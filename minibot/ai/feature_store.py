@@ -89,7 +89,7 @@ def write_pack(ai_root: Path, dataset: Dataset, *, created_ts: int) -> str:
 
 
 def read_pack(ai_root: Path, version: str) -> FeaturePack:
-    """Return a pack after checking all of it.
+    """Return a pack after checking all of it; for people and tests, as no training reads one.
 
     Raises:
         FeaturePackRefused: A file is missing or changed, or the pack was made for other features.

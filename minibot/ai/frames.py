@@ -1,9 +1,9 @@
 """Frames between the clerk and the sandboxed processes: one canonical JSON object per line.
 
-Clerk to worker: `open`, `rows`, `question`, `model`, `ping`; to the trainer `train_rows`, `train`;
-to the scorer `score`. Worker to clerk: `hello`, `draft`, `pass`, `model`, `pong`; from the trainer
-`trained`; from the scorer `scored`. Both sides limit the size of their input; the clerk trusts
-nothing that it reads here.
+Clerk to worker: `open`, `rows`, `question`, `model`, `ping`, in a chaos run `misbehave`; to the
+trainer `train_rows`, `train`; to the scorer `train_rows`, `score`. Worker to clerk: `hello`,
+`draft`, `pass`, `model`, `pong`; from the trainer `trained`; from the scorer `scored`. Both sides
+limit the size of their input; the clerk trusts nothing that it reads here.
 """
 
 from __future__ import annotations

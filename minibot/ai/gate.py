@@ -1,10 +1,10 @@
 """Gate: decides whether a snapshot may become active, on rows that training never saw.
 
-The candidate must be at least as good as the reference (the active model if it never saw them
-either, else the baseline), no worse than a constant answer, and none itself. Its probabilities come
-from a sandboxed process that does not know the labels; everything here is plain arithmetic on the
-trusted side. No answer, a wrong count or a broken number is a refusal: without proof a snapshot
-stays inactive.
+The candidate must be at least as good as the reference (the model that would answer a night if it
+never saw them either, else the baseline), no worse than a constant answer, and none itself. A
+model's probabilities come from a sandboxed process that does not know the labels; everything here
+is plain arithmetic on the trusted side. No answer, a wrong count or a broken number, of candidate
+or reference, is a refusal: without proof a snapshot stays inactive.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def judge_candidate(
         train: Rows that it was trained on.
         holdout: Later rows, which it has not seen.
         candidate: Its probabilities for `holdout`.
-        reference: Probabilities of the active model, or of the baseline, for `holdout`.
+        reference: Probabilities of the reference for `holdout`.
     """
     if len(holdout) < HOLDOUT_ROWS_MIN:
         return refused(ROWS_TOO_FEW, f"{len(holdout)} rows held out, {HOLDOUT_ROWS_MIN} needed")

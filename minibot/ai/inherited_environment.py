@@ -1,7 +1,8 @@
 """Inherited environment of a sandboxed process: allow lists of variables and descriptors.
 
-The clerk starts the process with exactly these; the process checks them itself and reports its
-findings, so that both sides would notice a leak.
+The clerk starts the process with exactly these (in a virtual environment on Windows with one
+variable more, which Python itself removes); the process checks them and reports its findings, so
+that both sides would notice a leak.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import sys
 from collections.abc import Mapping
 from typing import Final
 
-# One thread for each native library, no byte code written, UTF-8; no variable of the user.
+# UTF-8, one thread for each native library, one arena of memory; no variable of the user.
 _FIXED: Final = {
     "LANG": "C.UTF-8",
     "OMP_NUM_THREADS": "1",

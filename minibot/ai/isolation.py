@@ -1,9 +1,10 @@
 """Isolation of the AI as a value: the layers in force, and the level that they make.
 
 `jail` means that every layer of this system is in force and the self-check after closing was denied
-everything it tried. `advisory` (Windows) limits the process by a Job object and a lowered token,
-without a kernel rule for every file and socket. `partial` is a sandbox that lacks a layer, `off` no
-sandbox at all. Nothing is rounded up: a level is computed from layers, never claimed.
+everything it tried. `advisory` (Windows) limits the process by a Job object and, where the system
+can, a lowered token, without a kernel rule for every file and socket. `partial` lacks a layer of
+Linux, or the Job of Windows; `off` is no sandbox at all. Nothing is rounded up: a level is computed
+from layers, never claimed.
 """
 
 from __future__ import annotations

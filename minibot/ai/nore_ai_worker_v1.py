@@ -2,7 +2,8 @@
 
 The clerk starts it with a scrubbed environment and three pipes and nothing else. It imports its
 modules, loads LightGBM, exercises once whatever would load later, closes the sandbox, and only then
-reads its first byte of data or model. From then on it has two pipes: frames in, frames out.
+reads its first byte of data or model. From then on it has two pipes, frames in and frames out, and
+its error stream, of which the clerk keeps the end.
 
 `--task infer` recommends (the default), `--task train` turns rows into a model text, `--task score`
 gives a model's probabilities for rows, `--task probe` tries to break out and reports each attempt.
@@ -158,7 +159,9 @@ def _leaks(pipes: Sequence[int]) -> Frame:
 def main(argv: Sequence[str] | None = None) -> int:
     """Close the sandbox, then serve the pipes until they end; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m minibot.ai.nore_ai_worker_v1")
-    parser.add_argument("--root", type=Path, required=True, help="the folder var/ai of the run")
+    parser.add_argument(
+        "--root", type=Path, required=True, help="names the AI's folder in lists of processes"
+    )
     parser.add_argument("--memory-mb", type=int, default=MEMORY_MB_DEFAULT)
     parser.add_argument("--task", choices=TASKS, default="infer")
     arguments = parser.parse_args(argv)

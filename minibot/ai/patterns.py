@@ -2,7 +2,7 @@
 
 Collected in `var/ai/patterns/<run_id>/`, one file an hour (`line_files.py`), written atomically,
 each line in the line format of the queues. They are material for people and for later features, not
-an input of any program; a crash loses at most one file's worth.
+an input of any program; a crash loses those that are open and the lines since the last write.
 """
 
 from __future__ import annotations

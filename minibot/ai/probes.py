@@ -1,7 +1,8 @@
 """Probes: attempts of a hostile worker, made inside the sandbox; each must be denied.
 
 An attempt counts as denied only when the kernel refuses it (EPERM, EACCES; ENOSYS for a call that
-the filter hides). Any other failure, or a success, is reported as it is and makes the gate fail. A
+the filter hides) or the resolver finds no `localhost`, which hides the kernel's reason. Any other
+failure, or a success, is reported as it is and makes the gate fail. A
 successful attempt undoes itself or harms nothing: a forked child ends at once, signal 0 only
 checks, a file is opened but not written.
 """

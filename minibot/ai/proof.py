@@ -63,6 +63,7 @@ def prove(run_dir: Path, replay: Replay, scratch: Path) -> AiProof:
 
     Raises:
         Refusal: The folder holds no sealed queues, or the run does not replay as recorded.
+        IntegrityError: An input that the run logged is missing.
     """
     queues = run_dir / "queues"
     if not (queues / ORDER_INTENTS).is_dir():

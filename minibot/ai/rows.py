@@ -73,7 +73,8 @@ class Windows:
         """Apply one row.
 
         Raises:
-            ValueError: The row does not have the form that `row_of` makes.
+            ValueError: The row does not have the form that `row_of` makes. One of another kind or
+                symbol is ignored, whatever else it holds.
         """
         try:
             window = self.by_symbol.get(row[1])

@@ -1,10 +1,10 @@
 """Trusted clerk: handles the run's events, and the answers of the sandboxed worker.
 
-It processes events of the run in order, keeps the worker informed, asks for a recommendation per
-symbol with fresh data and interval of market time, builds the dataset, runs trainings and activates
-models that passed the gate. At each signal it asks as well; that answer is not published, it goes
-into the patterns. It reads and writes no queue: the role passes events in and takes recommendations
-out.
+It processes events of the run in order, keeps the worker informed, builds the dataset, runs
+trainings and activates models that passed the gate. At a beat it asks for a recommendation of each
+symbol with fresh data, once in an interval of market time; at each signal it asks as well, and that
+answer is not published, it goes into the patterns. It reads and writes no queue: the role passes
+events in and takes recommendations out.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class AiService:
         self._signals: dict[str, tuple[Event, float]] = {}  # With the mid at the signal.
         self._trained_ts = 0
         self._passed: Trained | None = None  # Its activation waits for the lock.
-        self._first_ts = 0
+        self._first_ts = 0  # Of the first event, then of the last look at the rows.
         # No rules of the configuration: backtests, which train nothing, choose other bars, and
         # `minibot train` has the rows of many nights.
         why = ""
@@ -385,7 +385,10 @@ class AiService:
         outcome.activated = (result.model_id, why)
 
     def _wait_for_lock(self, result: Trained, error: LockBusy) -> None:
-        """Keep a model that passed for the next turn; note once that it waits."""
+        """Keep a model that passed for the next turn; note once that it waits.
+
+        Meanwhile a further training may start; its result is fetched after this one.
+        """
         self._passed = result
         note = f"model {result.model_id} waits: {error}"
         if note != self.model_note:

@@ -1,7 +1,8 @@
 """Model snapshots on disk, `var/ai/snapshots/<id>/`: model.txt, manifest.json, sha256, gate.json.
 
-A snapshot is written once and never changed; its id comes from the sha256 of its text. `sha256` is
-written last, so a snapshot without it does not exist. Loading checks every hash, the feature list
+A snapshot is written once; only one of an older build, whose manifest says too little, is written
+again by the same training. Its id comes from the sha256 of its text. `sha256` is written last, so a
+snapshot without it does not exist. Loading checks every hash, the feature list
 and the format again, because the files may have been changed; the text itself is then checked by
 `model_text`. All writing goes through `kernel.files`.
 """
@@ -84,7 +85,9 @@ class Snapshots:
         return sorted(item.name for item in self._root.iterdir() if _ID.fullmatch(item.name))
 
     def write(self, text: str, *, created_ts: int, training: Mapping[str, Any]) -> str:
-        """Write a snapshot and return its id; an existing one stays as it is, but an outdated one.
+        """Write a snapshot and return its id.
+
+        An existing one stays as it is, unless `load` finds it outdated: it is written again.
 
         Args:
             text: The model, as `check_model_text` accepts it.
@@ -92,7 +95,7 @@ class Snapshots:
             training: Source queues, runs, rows and parameters of the training.
 
         Raises:
-            SnapshotRefused: The text is no acceptable model.
+            SnapshotRefused: The text is no acceptable model, or the existing one is damaged.
         """
         _check_text(text)
         model_id = model_id_of(text)

@@ -1,8 +1,8 @@
 """Training from rows to a judged snapshot: pack, trainer, snapshot, scorer, gate.
 
-Everything that touches a model runs in a separate sandboxed process at idle priority; this side
-hands rows over, checks the text that comes back, keeps the holdout labels to itself and writes the
-files. It decides nothing: activation is another step.
+Everything that touches a model runs in a separate sandboxed process, on Linux at idle priority;
+this side hands rows over, checks the text that comes back, keeps the holdout labels to itself and
+writes the files. It decides nothing: activation is another step.
 """
 
 from __future__ import annotations
@@ -206,10 +206,11 @@ def judge_snapshot(
 def _reference(
     activation: Activation, tasks: Tasks, holdout: Sequence[Row]
 ) -> tuple[Sequence[Probabilities], str]:
-    """Return the active model's probabilities for the rows and its id, or the baseline's.
+    """Return the probabilities for the rows, and the id, of the model that would answer a night.
 
-    The baseline takes the place of a model that is damaged, was made for another question, or may
-    have learned from these very rows, on which it would seem better than it is.
+    That is the active one, or the newest before it where that is damaged or was made for another
+    question. The baseline takes its place where none is left, or where it may have learned from
+    these very rows, on which it would seem better than it is.
     """
     try:
         active = activation.load_active(tasks.settings.require_fit)

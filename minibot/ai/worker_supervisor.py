@@ -153,7 +153,12 @@ class WorkerSupervisor:
             self._fail("its pipe is full")
 
     def ask(self, question: Question) -> bool:
-        """Send a question; False when too many are open or were asked within this second."""
+        """Send a question; return False if it was not sent.
+
+        Without a ready worker it is not; nor, counted as `ai_asks_skipped`, when too many are open
+        or were asked within this second. True may still end with a worker that fails at it, which
+        loses its questions. An open one has no deadline: unanswered pings show a hang.
+        """
         self._new_second()
         is_full = len(self._questions) >= QUESTIONS_OPEN_MAX
         if self.state != READY:
