@@ -276,6 +276,7 @@ class FirstContact:
                 with call_after(left_s, stream.abort):
                     stream.open()
                     self._converse(stream, names, begin_ms, end_ms, say)
+                return  # A message after the end may come before the timer.
             except StreamLost as error:
                 if self._machine_ms() >= end_ms:
                     return

@@ -413,6 +413,24 @@ def test_connection_that_is_lost_is_told_and_what_it_missed_is_no_fault(host: Ho
     assert kinds(report, "book of BTCUSDT") == []
 
 
+def test_contact_that_ends_by_a_message_opens_no_further_connection(host: Host) -> None:
+    """A message after the end may come before the timer; the contact is over then as well."""
+    opened = 0
+
+    class Late(WebSocketStream):
+        def open(self) -> None:
+            nonlocal opened
+            opened += 1
+            super().open()
+
+        def abort(self) -> None:
+            pass  # The timer is late.
+
+    host.meet(stream=Late)
+
+    assert opened == 1
+
+
 @pytest.mark.parametrize(
     ("status", "body", "expected"),
     [
