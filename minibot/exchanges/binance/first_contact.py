@@ -147,6 +147,7 @@ class FirstContact:
         except RestError as error:
             self._report(path, ANSWER, "(whole)", "an answer", str(error), hinders=True)
             return
+        _heed_answer(path, status, headers, content)
         self._look_at_headers(path, headers)
         row = {
             "path": path,
@@ -160,7 +161,6 @@ class FirstContact:
         try:
             body = judge(path, status, headers, content)
         except RestError as error:
-            _heed(error)
             self._report(path, ANSWER, "(whole)", "a good answer", str(error), hinders=True)
             return
         self._compare(path, expected.ENDPOINTS[path], body)

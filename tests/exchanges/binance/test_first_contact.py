@@ -534,6 +534,32 @@ def test_silence_wanted_after_a_second_look_at_a_weight_ends_the_contact(host: H
     assert after == []
 
 
+def test_silence_wanted_where_a_weight_looks_wrong_is_not_asked_again(host: Host) -> None:
+    """The answer that wants silence may count a wrong weight; no second look is taken."""
+    after: list[str] = []
+
+    class Silent(BinanceRest):
+        counted = 0
+        is_silent = False
+
+        def answer(
+            self, path: str, params: Mapping[str, Any]
+        ) -> tuple[int, Mapping[str, str], bytes]:
+            if self.is_silent:
+                after.append(path)
+            status, headers, content = super().answer(path, params)
+            self.counted += 1_000
+            self.last = self.last._replace(weight_used=self.counted)
+            self.is_silent = path == PRICE
+            return 429 if self.is_silent else status, headers, content
+
+    with pytest.raises(RestError) as refused:
+        host.meet(rest=Silent)
+
+    assert refused.value.kind == RATE_LIMITED
+    assert after == []
+
+
 def test_clock_that_is_off_is_told(host: Host) -> None:
     """A clock further off than the profile allows is reported, in either direction."""
     report = host.meet(shift_ms=-30_000)
