@@ -2,9 +2,9 @@
 
 A shape is a plain value: the name of a type, `[shape]` for a list, a tuple of shapes for a list of
 that length, or a dict of fields. A field that ends with `?` may be missing. One that ends with `!`
-is read by minibot: without it, or with another type, no run could use the venue. `Tagged` chooses a
-shape by one field, as filters and limits do. Every difference is reported, also an unknown field;
-nothing is accepted silently.
+is read by minibot: without it, or with another type, a run could not use the venue, or would miss a
+rule of it. `Tagged` chooses a shape by one field, as filters and limits do. Every difference is
+reported, also an unknown field; nothing is accepted silently.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Difference:
         path: Place inside the answer, such as `symbols[].filters[LOT_SIZE].stepSize`.
         expected: Expected value or type, empty for an unknown field.
         found: Value found, limited in length; empty for a missing field.
-        hinders: Whether minibot reads it, so that a night could not run.
+        hinders: Whether minibot reads it, so that a night could not run or would miss a rule.
     """
 
     kind: str

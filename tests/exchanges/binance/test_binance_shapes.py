@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from copy import deepcopy
 from random import Random
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minibot.exchanges.base import FrameInvalid
 from minibot.exchanges.binance import expected
+from minibot.exchanges.binance.filters import parse_instrument
 from minibot.exchanges.binance.limits import DEPTH, EXCHANGE_INFO, KLINES, TIME
 from minibot.exchanges.shapes import (
     BOOL,
@@ -203,3 +205,30 @@ def test_row_of_a_kline_is_judged_element_by_element() -> None:
     assert [one.path for one in told([row[:11]], shape)] == ["[][11]"]
     assert [one.kind for one in told([[*row, "x"]], shape)] == [UNKNOWN]
     assert [one.path for one in told([[row[0], 1, *row[2:]]], shape)] == ["[][1]"]
+
+
+GOOD_OF: Final = {DEC: "1", INT: 1, BOOL: True}
+FIELDS: Final = [(kind, name) for kind, shape in expected.FILTERS.shapes.items() for name in shape]
+
+
+@pytest.mark.parametrize(("kind", "written"), FIELDS)
+def test_field_of_a_filter_that_the_parser_refuses_is_never_called_harmless(
+    kind: str, written: str
+) -> None:
+    """A field whose other type makes rules unusable is marked as read."""
+    name = written.rstrip("!?")
+    filters = [
+        {
+            "filterType": each,
+            **{field.rstrip("!?"): GOOD_OF[of] for field, of in shape.items()},
+        }
+        for each, shape in expected.FILTERS.shapes.items()
+    ]
+    info = {**REAL[EXCHANGE_INFO]["symbols"][0], "filters": filters}
+    parse_instrument(info)
+    next(item for item in filters if item["filterType"] == kind)[name] = []
+
+    try:
+        parse_instrument(info)
+    except FrameInvalid:
+        assert written.endswith("!")
