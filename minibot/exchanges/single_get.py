@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import requests
 from urllib3.exceptions import HTTPError
@@ -28,7 +28,7 @@ def get(
         bytes_max: How much of the body is read.
 
     Raises:
-        Transient: No answer, or none within the time.
+        Transient: No answer, or none within the time, or the address is none.
     """
     deadline = Deadline()
     session = new_session(deadline, {"Accept-Encoding": "identity", **headers})
@@ -52,7 +52,7 @@ def get(
             return response.status_code, bytes(body[:bytes_max])
     except (requests.RequestException, HTTPError, OSError, ValueError) as error:
         why = f"no whole answer within {timeout_s:.0f} s" if deadline.expired else ""
-        parts = urlsplit(url)
+        parts = _parts(url)
         host = parts.hostname or "the address"
         words = why or root_cause(error)
         for secret in (url, f"{parts.path}?{parts.query}", parts.path, parts.query):
@@ -61,3 +61,11 @@ def get(
         raise Transient(f"{host}: {words}") from None
     finally:
         session.close()
+
+
+def _parts(url: str) -> SplitResult:
+    """Return the parts of an address; empty ones of a text that is none, such as `http://[::1`."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return urlsplit("")

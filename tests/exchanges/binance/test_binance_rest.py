@@ -28,7 +28,7 @@ from minibot.exchanges.binance.limits import PING, TIME
 from minibot.exchanges.binance.rest import BinanceRest, judge
 from minibot.exchanges.public_http import ANSWER_BYTES_MAX
 from minibot.exchanges.single_get import get
-from minibot.kernel.errors import RunStop
+from minibot.kernel.errors import RunStop, Transient
 from tests.exchanges.binance.loopback import (
     Loopback,
     Talk,
@@ -341,6 +341,15 @@ def test_nobody_listening_is_unreachable() -> None:
     with pytest.raises(RestError) as caught:
         rest.ping()
     assert caught.value.kind == UNREACHABLE
+
+
+@pytest.mark.parametrize("address", ["http://[::1/secret", "http://127.0.0.1:x/secret", "secret"])
+def test_address_that_is_none_is_no_answer_and_stays_secret(address: str) -> None:
+    """An address that cannot be read is an error like a host that does not answer."""
+    with pytest.raises(Transient) as caught:
+        get(address, {}, timeout_s=1.0, bytes_max=100)
+
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.row("F113")
