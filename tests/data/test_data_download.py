@@ -811,6 +811,21 @@ def test_archive_takes_over_what_came_by_rest_before(venue: Venue, desk: Desk) -
     assert opens(desk.series().folder) == list(range(wanted.from_ts, NOW + 24 * HOUR_MS, HOUR_MS))
 
 
+def test_archive_file_of_a_day_with_a_stored_part_comes_once(
+    server: ArchiveServer, venue: Venue, desk: Desk
+) -> None:
+    """A stored part leaves two holes in its day, which one file fills and one count tells."""
+    day = hours("2025-02-05", "2025-02-06")
+    part = dataclasses.replace(day, from_ts=day.from_ts + 6 * HOUR_MS, to_ts=day.to_ts - HOUR_MS)
+    desk.fetch(part, rest=venue.url)
+
+    fetched = desk.fetch(day, archive=server.url)
+
+    assert server.got() == fetched.files == ["BTCUSDT-1h-2025-02-05.zip"]
+    assert fetched.rows == 24
+    assert opens(desk.series().folder) == list(range(day.from_ts, day.to_ts, HOUR_MS))
+
+
 @pytest.mark.parametrize(
     "spoil", [lambda data: data[:-20], lambda data: data.replace(b'"1', b'"9')]
 )

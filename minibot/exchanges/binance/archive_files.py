@@ -39,7 +39,7 @@ def archive_file(symbol: str, interval: str, open_ts: int, *, is_monthly: bool) 
 def archive_files(
     symbol: str, interval: str, spans: Collection[tuple[int, int]], now_ts: int
 ) -> Iterator[ArchiveFile]:
-    """Yield the files that cover the spans: a month if it is over and wanted in full, else days.
+    """Yield the files that cover the spans, each once: whole months that are over, else days.
 
     Args:
         symbol: Such as BTCUSDT.
@@ -48,8 +48,10 @@ def archive_files(
         now_ts: Days that are not over yet have no file.
     """
     today = open_of("1d", now_ts)
+    at = 0
     for from_ts, to_ts in spans:
-        at = open_of("1M" if interval in MONTHLY_ONLY else "1d", from_ts)
+        # The file of the span before may cover the beginning of this one.
+        at = max(at, open_of("1M" if interval in MONTHLY_ONLY else "1d", from_ts))
         while at < min(to_ts, today):
             month = archive_file(symbol, interval, at, is_monthly=True)
             is_whole = at == month.first_ts and month.end_ts <= min(to_ts, today)
