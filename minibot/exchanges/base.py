@@ -163,9 +163,9 @@ class Candle(NamedTuple):
 class FrameInvalid(ValueError):
     """A frame that cannot be used; `is_readable` is False when it is not even JSON.
 
-    `symbol` is the symbol of the frame, where that could still be read; `may_be_diff` is False when
-    the frame is known to belong to another stream than the book's, `is_quote` True when it is known
-    to be a best quote.
+    `symbol` is the symbol of the frame, where that could still be read; `is_quote` is True when the
+    frame is known to be a best quote. `may_be_diff` is False when it is known to belong to another
+    stream than the book's; only a dialect without numbered diffs sets it, and only there it counts.
     """
 
     def __init__(
@@ -245,6 +245,7 @@ class RestReply(NamedTuple):
 class Rest(Protocol):
     """The read-only requests of a venue; each blocks, at most for the configured time.
 
+    Only the lookup of a host's name may take longer (`deadline`).
     For one thread at a time, but for `close`. A request raises `RestError` where there is no usable
     answer, and stops the run (REAL_ORDER_ATTEMPT) where its path is not public market data.
 
@@ -288,7 +289,7 @@ class Rest(Protocol):
         """Return the book with at most `limit` levels a side."""
 
     def rules_text(self, symbols: Sequence[str]) -> bytes:
-        """Return the rules of the given symbols in the venue's own words, for a recording."""
+        """Return the rules of one or more symbols in the venue's own words, for a recording."""
 
     def snapshot_body(self, symbol: str, limit: int) -> dict[str, Any]:
         """Return a book in the venue's own words, for a recording."""
@@ -300,7 +301,10 @@ class Rest(Protocol):
 
 
 class Stream(Protocol):
-    """One stream connection; `recv` may only be called by one thread, `abort` by any."""
+    """One stream connection; `recv` may only be called by one thread, `abort` by any.
+
+    A reader calls either `recv` or `recv_all`, not both: the order of frames would be lost.
+    """
 
     def open(self) -> None:
         """Connect within the configured time.
@@ -358,7 +362,7 @@ class Levels(Protocol):
 
 
 class Book(Protocol):
-    """Both sides of a book; `book_id` grows with every update, by the venue's count or ours."""
+    """Both sides of a book; `book_id` never goes back, and is the venue's count or ours."""
 
     @property
     def book_id(self) -> int:
@@ -457,7 +461,8 @@ class NewRest(Protocol):
 
         Args:
             base_url: Scheme, host and port.
-            connect_timeout_s: Machine seconds for one connection attempt.
+            connect_timeout_s: Machine seconds for one address of the host, of which there may be
+                several; a third of the total at most.
             total_timeout_s: Machine seconds for a whole request with its answer.
             machine_ns: Machine time, for the measured round trip.
 

@@ -1,7 +1,8 @@
 """Total time limit for HTTP requests, which timeouts per read cannot give.
 
 A server that sends one byte a second, in headers or body, never trips a socket's own timeout. So
-one timer per request shuts the socket down when the time is over, which ends any read.
+one timer per request shuts the socket down when the time is over, which ends any read. It cannot
+end the lookup of a host's name: that takes as long as the system lets it, and its time counts.
 """
 
 from __future__ import annotations

@@ -58,7 +58,8 @@ class Rules:
 
     Attributes:
         trading: The word for a symbol that trades.
-        halted: Words for a symbol that is listed and does not trade.
+        halted: Some words for a symbol that is listed and does not trade; any other word than
+            `trading` means so too.
         delisted: Words for a symbol that is still named although it will not come back.
         parse: Makes the instrument of one entry, or raises `FrameInvalid`.
     """
@@ -251,7 +252,7 @@ class Archive:
 
 
 SYMBOL: Final = re.compile(r"[A-Z0-9]{2,30}", re.ASCII)
-"""A symbol as events and folders carry it, whatever the venue calls it."""
+"""A symbol as folders of market data carry it; an event takes at most 20 characters."""
 
 
 @dataclass(frozen=True, slots=True)

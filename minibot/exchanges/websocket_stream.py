@@ -170,7 +170,9 @@ class WebSocketStream:
         self._closing = threading.Lock()
 
     def open(self) -> None:
-        """Connect and shake hands, all within the time limit.
+        """Connect and shake hands, all within the time limit; once, as nothing is opened again.
+
+        Only the lookup of the name may take longer (`deadline`); the connection is given up then.
 
         Raises:
             StreamLost: Not connected in time, refused, redirected, or not trusted (TLS).

@@ -12,8 +12,9 @@ from minibot.events.unit_sizes import MINUTE_MS
 class WeightBudget:
     """Request weight of this address, kept below a share of the venue's limit.
 
-    The venue's own count, which comes with every answer, wins over a lower one kept here, because
-    other programs may share the address. Both are of a minute of the venue's clock.
+    The venue's own count comes with every answer, and includes other programs of the address. While
+    requests are under way it only raises ours (`answered`); with none, it replaces ours, lower or
+    higher (`reported`). Both are of a minute of the venue's clock.
 
     Attributes:
         skew_ms: How far that clock is ahead of the one that gives the times here.
@@ -36,12 +37,13 @@ class WeightBudget:
     def wait_ms(self, now_ms: int, weight: int, share_percent: int = 100) -> int:
         """Return how long to wait before a request of this weight; 0 when it may go now.
 
-        `share_percent` is how much of the allowed weight such requests may use together.
+        A silence is waited out first; else it is the rest of the venue's minute. `share_percent` is
+        how much of the allowed weight such requests may use together.
         """
         if now_ms < self.silent_until_ms:
             return self.silent_until_ms - now_ms
         self._turn(now_ms)
-        # A request heavier than the whole share still goes when nothing else was sent.
+        # A request heavier than the whole share still goes when nothing was used in this minute.
         if self.used and self.used + weight > self.allowed * share_percent // 100:
             return MINUTE_MS - (now_ms + self.skew_ms) % MINUTE_MS
         return 0
@@ -60,7 +62,7 @@ class WeightBudget:
         self.used += weight
 
     def reported(self, now_ms: int, used: int) -> None:
-        """Take the venue's own count of this minute, while no request is under way."""
+        """Take the venue's own count of this minute as it is, while no request is under way."""
         self._turn(now_ms)
         self.used = used
 

@@ -44,7 +44,7 @@ class ArchiveHost:
     Args:
         base_url: Scheme, host and port, such as `https://data.binance.vision`.
         hosts: Hosts (with their port, where one is named) to which a redirect may lead.
-        connect_timeout_s: Machine seconds for one connection attempt.
+        connect_timeout_s: Machine seconds for one address of the host.
         total_timeout_s: Machine seconds for a whole file.
 
     Attributes:
@@ -87,7 +87,9 @@ class ArchiveHost:
 
         Args:
             path: Below the host.
-            keep: Takes the pieces of the body; its errors reach the caller.
+            keep: Takes the pieces of the body. Its result counts only once this returns: a body may
+                turn out cut short in the pieces, or after the last one. Its errors reach the
+                caller; but an OSError or ValueError of its own is taken for one of the host.
             bytes_max: A longer body is refused while it comes.
 
         Returns:

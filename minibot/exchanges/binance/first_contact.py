@@ -52,6 +52,7 @@ CLOCK_SAMPLES: Final = 5
 SAMPLE_EVERY_MS: Final = 5_000
 SNAPSHOT_LEVELS: Final = 1000
 SNAPSHOT_AFTER_MS: Final = 2_000
+# Connections in all: a further one only after a loss.
 CONNECTIONS_MAX: Final = 3
 # Messages of each stream that are compared with a shape; parsers and books take all of them.
 COMPARED_MAX: Final = 2_000
@@ -99,7 +100,7 @@ class FirstContact:
         Raises:
             RestError: The first request had no answer: the host cannot be reached. Or the host
                 wants silence, and further requests would lead to a ban or make it longer.
-            StreamLost: The first connection of the streams could not be opened.
+            StreamLost: The first connection of the streams could not be opened, or brought nothing.
         """
         self._rest.ping()
         for _ in range(CLOCK_SAMPLES):

@@ -62,7 +62,8 @@ def digits(number: object, places: int | None) -> str:
 
     Raises:
         TypeError: Not a number.
-        ValueError: Absurdly long, or an exponent with a sign or of three digits.
+        ValueError: Absurdly long; or, of a number with an exponent, a minus before the number or
+            more than two digits of exponent. The exponent's own sign is fine.
     """
     if type(number) is int:
         number = Literal(number)

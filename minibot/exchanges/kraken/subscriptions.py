@@ -83,7 +83,7 @@ class Subscriptions:
         return len(self._sent_ms) + 2 <= MESSAGES_PER_S_MAX
 
     def overdue(self, now_ms: int) -> list[str]:
-        """Return the symbols whose snapshot is overdue; each once."""
+        """Return the symbols whose snapshot is overdue; each once, for the caller to `renew`."""
         late = [
             symbol
             for symbol, state in self._symbols.items()

@@ -1,1 +1,1 @@
-"""Recorded tapes as files: written in parts, described, checked, cut and merged (docs/TAPES.md)."""
+"""Recorded tapes as files: read, checked, cut and merged; `data.recording` writes them."""

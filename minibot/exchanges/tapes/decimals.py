@@ -12,8 +12,10 @@ from minibot.events.money import PLACES, UNIT
 def to_units(text: str) -> int:
     """Return a non-negative decimal string in units of 10**-8.
 
+    The form is the caller's to judge: a sign, a blank or `_` may pass, and an empty text is 0.
+
     Raises:
-        ValueError: Not a plain decimal number, or finer than eight places.
+        ValueError: Finer than eight places, or of characters that `int` refuses.
     """
     if text[-9:-8] == ".":
         return int(text[:-9] + text[-8:])

@@ -114,8 +114,9 @@ def kraken_snapshot(symbol: str, book: KrakenBook) -> bytes:
 class Merge:
     """Several tapes in order of receipt.
 
-    A message counts as a duplicate when another tape had the same bytes within five to ten minutes:
-    each message occurs in the merged tape as often as in the tape that has it most often.
+    A message counts as a duplicate when another tape had the same bytes within five to ten minutes.
+    Within such a span the merged tape has the same bytes as often as the tape that has them most
+    often; later ones count anew. Marks are messages too.
     """
 
     lines: int = 0

@@ -45,8 +45,8 @@ DEMO_TAPE: Final = TAPES / "btcusdt_20240808.gz"
 # A night of one symbol has about this size; scanning it takes some two seconds.
 SCAN_BYTES_MAX: Final = 64 << 20
 SCAN_LINES_MIN: Final = 50_000
-# The snapshot of a recorder arrives within a second; a later one, served as the book at the origin,
-# would tell clients of changes that had not happened yet.
+# From the first line that is no mark. The snapshot of a recorder arrives within a second; a later
+# one, served as the book at the origin, would tell clients of changes that had not happened yet.
 OPENING_BOOK_NS_MAX: Final = 10 * 10**9
 # Enough messages for a stable median of the clock skew.
 SKEW_SAMPLES: Final = 200
@@ -204,7 +204,14 @@ class Tape:
         return []
 
     def frames(self) -> Iterator[Frame]:
-        """Yield the frames in the order of the tape; where it goes back, time stands still."""
+        """Yield the frames in the order of the tape; where it goes back, time stands still.
+
+        The payload of a message in the recorded form is passed on unread, so that it may be broken.
+        Another form is read; what is then no message comes as OTHER, of no symbol.
+
+        Raises:
+            Refusal: A line behind the scan is not one of a tape, or the file is damaged there.
+        """
         at_ns = 0
         for number, line in enumerate(lines_of(self._path), 1):
             if not line.strip():
