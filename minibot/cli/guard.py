@@ -6,7 +6,6 @@ import argparse
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from minibot.cli.support.output import say
 from minibot.cli.support.own_profile import ELSE_OWN, take_profile
@@ -99,6 +98,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _address(name: str, names: tuple[str, ...], reveal: Callable[[str], str]) -> str:
+    # Imported here because `--help` needs no client of HTTP.
+    from minibot.exchanges.single_get import parts_of
+
     if name not in names:
         raise Refusal(
             f"guard.ping: {name} is not in the secrets file.",
@@ -106,13 +108,15 @@ def _address(name: str, names: tuple[str, ...], reveal: Callable[[str], str]) ->
             4,
         )
     url = reveal(name)
-    if urlsplit(url).scheme not in ("http", "https"):
+    if parts_of(url).scheme not in ("http", "https"):
         raise Refusal(f"guard.ping: {name} is not an http(s) address.", "Give the monitor's.", 4)
     return url
 
 
 def _page(url: str) -> str:
-    parts = urlsplit(url)
+    from minibot.exchanges.single_get import parts_of
+
+    parts = parts_of(url)
     if parts.scheme != "http" or parts.hostname not in LOOPBACK or parts.username:
         raise Refusal(
             "--url takes the loopback end of a tunnel, as http://127.0.0.1:8765.",

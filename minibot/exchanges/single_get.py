@@ -52,7 +52,7 @@ def get(
             return response.status_code, bytes(body[:bytes_max])
     except (requests.RequestException, HTTPError, OSError, ValueError) as error:
         why = f"no whole answer within {timeout_s:.0f} s" if deadline.expired else ""
-        parts = _parts(url)
+        parts = parts_of(url)
         host = parts.hostname or "the address"
         words = why or root_cause(error)
         for secret in (url, f"{parts.path}?{parts.query}", parts.path, parts.query):
@@ -63,7 +63,7 @@ def get(
         session.close()
 
 
-def _parts(url: str) -> SplitResult:
+def parts_of(url: str) -> SplitResult:
     """Return the parts of an address; empty ones of a text that is none, such as `http://[::1`."""
     try:
         return urlsplit(url)

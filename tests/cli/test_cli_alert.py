@@ -104,6 +104,28 @@ def test_guard_refuses_a_token_without_its_page(tmp_path: Path) -> None:
     assert (done.code, "--token belongs to --url." in done.err) == (2, True)
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--url", "http://[::1"), "--url takes the loopback end of a tunnel"),
+        (("--set", "guard.ping=PING"), "guard.ping: PING is not an http(s) address."),
+    ],
+)
+def test_guard_refuses_an_address_that_is_none(
+    tmp_path: Path, words: tuple[str, ...], told: str
+) -> None:
+    """A bracket without its end is refused in words, and a secret is not shown."""
+    write_secrets(tmp_path, HOOK="json://127.0.0.1:9/x", PING="http://[::1/hidden")
+    words += _own_profile(tmp_path, {"hook": "HOOK"})
+    words += ("--config", str(tmp_path / "my-night.json"), "--set", "guard.quiet_ms=60000")
+
+    done = verb(tmp_path / "var", "guard", *words)
+
+    assert done.code in (2, 4), done.err
+    assert told in done.err
+    assert "hidden" not in done.err
+
+
 @pytest.mark.process
 def test_guard_without_a_profile_takes_the_one_of_this_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
