@@ -302,7 +302,7 @@ def on_quote_ended(
     if was_refused and first_failure(late_rows(state, quote)) is None:
         # The reason of the refusal may last: trying at once would use up the order rate.
         quote.is_waiting, quote.is_cancelling = True, False
-        quote.patient_until = state.now + state.quotes.rules.patience_ms
+        quote.patient_until = min(state.now + state.quotes.rules.patience_ms, quote.until_ts)
         return []
     verdict = _verdict(state, market, quote, cause, ts, tick_seq, ordinal)
     return _go_on(state, market, quote, verdict)

@@ -267,6 +267,22 @@ def test_rejected_quote_waits_its_patience_and_is_counted() -> None:
     assert results(events) == [("ACCEPTED", "accepted")]
 
 
+def test_refused_quote_waits_no_longer_than_its_entry_lasts() -> None:
+    """A last quote refused late is bought at the market when time is up, not a patience later."""
+    one = quoted(risk__maker_requotes=1, risk__maker_end="take")
+    one.put("market_ticks", instrument(bid_percent_up="0.5", bid_percent_down="0.1"))
+    refused = moved(one, after_ms=1_850)
+    one.put("market_ticks", instrument())
+
+    early = one.tick(after_ms=49)
+    events = one.tick(after_ms=1)
+
+    assert results(refused) == [("CANCELLED", "withdrawn"), ("REJECTED", "price_band")]
+    assert early == []
+    assert actions(events) == [("REDUCE", "quote_taken")]
+    assert [intent.order_type for intent in intents(events)] == ["MARKET"]
+
+
 def test_spent_order_rate_leaves_the_quote_where_it_is() -> None:
     """A quote that may not be sent anew for the rate of orders is not withdrawn."""
     one = quoted(risk__orders_per_minute_soft=1)
