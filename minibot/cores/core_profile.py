@@ -276,7 +276,9 @@ class StrategySection:
     ]
     touch_notional_min: Annotated[str, DECIMAL, "Least quote amount at the touch."]
     tick_age_ms_max: Annotated[int, whole(1, 600_000), "Oldest tick to decide on, market time."]
-    score_min: Annotated[int, whole(0, 110), "Least score to trade."]
+    score_min: Annotated[
+        int, whole(0, 110), "Least score to trade; nore_strategy_v1 gives 100 at most."
+    ]
     confidence_min: Annotated[int, whole(0, 100), "Least confidence to trade."]
     horizon_ms: Annotated[
         int,
@@ -285,7 +287,12 @@ class StrategySection:
         "Risk refuses an older one, and one older than risk.signal_age_ms_max; a purchase at the "
         "strategy's limit rests no longer. No position ends by it.",
     ]
-    cooldown_ms: Annotated[int, whole(0, 86_400_000), "Wait after a signal to trade, market time."]
+    cooldown_ms: Annotated[
+        int,
+        whole(0, 86_400_000),
+        "Wait in a symbol, market time: for a purchase after its last BUY, SELL or sale, for a "
+        "SELL after its last SELL or sale.",
+    ]
     cost_gate: Annotated[bool, "Hold when the expected move does not cover the costs."]
     bars_from_ticks: Annotated[
         bool,
@@ -405,7 +412,8 @@ class DrawdownTierSection:
 class RiskSection:
     """Limits; a limit has no default but off.
 
-    A value at a soft or hard limit passes; only one above it blocks, or stops the run.
+    A value at a soft or hard limit passes; only one above it blocks, or stops the run. Losses count
+    open positions at their last prices.
     """
 
     profile: Annotated[str, RISK_NAME, "Name of the limits."]
@@ -421,7 +429,9 @@ class RiskSection:
         DECIMAL_POSITIVE,
         "Quote amount of one entry with sizing fixed; unused in other modes.",
     ]
-    position_notional_max: Annotated[str, DECIMAL_POSITIVE, "Largest quote amount in one symbol."]
+    position_notional_max: Annotated[
+        str, DECIMAL_POSITIVE, "Largest quote amount in one symbol; a larger entry is reduced."
+    ]
     positions_max: Annotated[
         int,
         whole(1, 1000),
@@ -448,11 +458,13 @@ class RiskSection:
     night_loss_hard: Annotated[str, DECIMAL_POSITIVE, "Loss of the run in quote (stops the run)."]
     day_loss_soft: Annotated[str, DECIMAL_POSITIVE, "Loss of a UTC day in quote (blocks)."]
     day_loss_hard: Annotated[str, DECIMAL_POSITIVE, "Loss of a UTC day in quote (stops the run)."]
-    drawdown_bps_soft: Annotated[int, whole(1, 10_000), "Fall from the high-water mark (blocks)."]
+    drawdown_bps_soft: Annotated[
+        int, whole(1, 10_000), "Fall from the night's high-water mark (blocks)."
+    ]
     drawdown_bps_hard: Annotated[
         int,
         whole(1, 10_000),
-        "Fall from the high-water mark (stops the run).",
+        "Fall from the night's high-water mark (stops the run).",
     ]
     orders_per_minute_soft: Annotated[int, whole(1, 10_000), "Orders within a minute (blocks)."]
     orders_per_minute_hard: Annotated[
@@ -655,10 +667,10 @@ class RiskSection:
         int | None,
         whole(1000, 604_800_000),
         "Horizon: how long a position is held at the usual volatility of its symbol (market "
-        "time). With each closed bar it is divided anew by the ratio of realised volatility over "
-        "horizon_bars_short returns of strategy.bar_interval to that over horizon_bars_long; "
-        "with too few returns it stays as it is. It needs the four keys below. Null, or without "
-        "the key: no horizon.",
+        "time). With each closed bar this time is divided anew by the ratio of realised volatility "
+        "over horizon_bars_short returns of strategy.bar_interval to that over horizon_bars_long; "
+        "with too few returns, or none that moved, it is not divided. It needs the four keys "
+        "below. Null, or without the key: no horizon.",
     ] = field(default=None, metadata=OPTIONAL_OR_NULL)
     horizon_ms_min: Annotated[
         int | None, whole(1000, 604_800_000), "Shortest horizon, however volatile the symbol."
@@ -695,7 +707,8 @@ class RiskSection:
     reference_deviation_bps_max: Annotated[
         int,
         whole(1, 10_000),
-        "Largest distance of a price from the reference price.",
+        "Largest distance of the mid from the close of the last bar of strategy.bar_interval "
+        "(blocks).",
     ]
     entry_spread_bps_max: Annotated[
         int | None,
@@ -712,7 +725,8 @@ class RiskSection:
         int | None,
         whole(1, 100),
         "Head start in percent. After a share of the planned night, entries may have used that "
-        "share of night_notional_soft plus this head start. Null, or without the key: no pace.",
+        "share of night_notional_soft plus this head start, at most all of it. Null, or without "
+        "the key: no pace.",
     ] = field(default=None, metadata=OPTIONAL_OR_NULL)
     sizing: Annotated[
         str | None,
@@ -855,8 +869,8 @@ class RiskSection:
     late_fill_market_ms: Annotated[
         int | None,
         whole(1_000, 3_600_000),
-        "Longest time from an entry's signal to its fill, except for an entry that rests at the "
-        "strategy's own limit price.",
+        "Time from an entry's signal at which the unfilled rest of the entry ends (late_fill), "
+        "except for an entry that rests at the strategy's own limit price.",
     ] = field(default=None, metadata=OPTIONAL)
     confidence_min: Annotated[
         int | None, whole(1, 100), "Least confidence of a signal that may enter (blocks)."
@@ -958,8 +972,9 @@ class ExecutionSection:
     latency_drawn_market_ms: Annotated[
         tuple[int, ...] | None,
         {"minItems": 1, "maxItems": 10_000, "items": {"type": "integer", **whole(0, 60_000)}},
-        "Measured times, of which each order draws one by the sha256 of seed and its id alone, "
-        "instead of latency_market_ms; a time that was measured twice as often is listed twice.",
+        "Measured times, of which each order draws one by the sha256 of the seed and the event id "
+        "of its intent alone, instead of latency_market_ms; a time that was measured twice as "
+        "often is listed twice.",
     ] = field(default=None, metadata=OPTIONAL)
     maker_fee_bps: Annotated[str, FEE_BPS, "Fee of a resting order."]
     taker_fee_bps: Annotated[str, FEE_BPS, "Fee of an order that takes liquidity."]

@@ -276,7 +276,7 @@ class Inputs:
             IntegrityError: The first event is no `run_opening`, an id has two contents, or a
                 waiting event follows from a tick that is not published.
             ContractError: The line after the event cannot be decoded. This object has then passed
-                the event without returning it; the run has to stop.
+                the event without returning it, so no input log holds it; the run has to stop.
         """
         for name in self._priority:
             ahead = self._ahead[name]
@@ -442,6 +442,7 @@ def read_ranges(
     Raises:
         IntegrityError: The acks are damaged; CURSOR_CORRUPT if the cursor is missing too, so that
             the inputs taken are no longer known.
+        ContractError: `judge` refuses a line.
     """
     source = LineSource(JournalReader(folder, "acks", start))
     while (line := _next_range(source, folder)) is not None:

@@ -50,7 +50,8 @@ class Message:
         place: Index of its kind in `QUEUES` and `WRITERS`.
         ts: The highest `ts` among its causes.
         tick_seq: The line of `market_ticks` from which it follows.
-        cause: Event from which it follows; the input of the step, unless `also` is set.
+        cause: Event from which it follows; the input of the step, unless `also` is set. `NOBODY`
+            in a message that was read from an event, which is never drafted again.
         also: A second event from which it follows, then the input of the step; None without one.
         behind: An earlier message of the same step that is its first cause.
         ordinal: Its index in the step.
@@ -70,7 +71,10 @@ class Message:
     _payload: Payload | None = None
 
     def take_event(self, place: int, event: Event) -> None:
-        """Take over id, times and payload of the event that this message represents."""
+        """Take over id, times and payload of the event that this message represents; no causes.
+
+        Neither `draft` nor `event` nor `causes` may be called after that.
+        """
         self.place = place
         self.ts = event.ts
         self.tick_seq = event.tick_seq
@@ -113,7 +117,7 @@ class Message:
         return causes
 
     def event(self, cmdline_hash: str) -> Event:
-        """Return its event; `cores.finalize` makes the same one from its draft."""
+        """Return the event of a core's message; `cores.finalize` makes the same from its draft."""
         ref = self.ref()
         return Event(
             self.ts,
@@ -247,7 +251,7 @@ class IntentMessage(Message):
     Attributes:
         qty, limit: Quantity and limit; a market order has no limit.
         stop, target: Prices of trades that trigger a resting order; None for off. `of` reads any of
-            the four as 0 if its text is not a number, or has too many places.
+            the four as 0 if its text is not a number, or has more than eight significant places.
         trail: Distance of a trailing stop below the highest trade in basis points; None for a fixed
             stop.
         expires_ts: Market time from which no part of it is filled any more.

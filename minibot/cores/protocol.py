@@ -48,9 +48,9 @@ class Core:
     Attributes:
         TAKES: The kinds of messages that it processes, by place in `cores.messages.QUEUES`.
         TAKES_BARS: Whether it takes closed bars without events.
-        TAKES_MARKS: Whether it values positions. While ticks of several symbols within their
-            `quiet_ticks` come in turn, it may get any of them by `process`, as each moves equity.
-            All cores get the last tick of each symbol by `skip_to`.
+        TAKES_MARKS: Whether it values positions. A caller of `quiet_ticks` with several symbols
+            may pass it single ticks within the ranges by `process`, as each moves equity; the
+            caller chooses which. All cores get the last tick of each symbol by `skip_to`.
     """
 
     TAKES: ClassVar[frozenset[int]] = frozenset()
@@ -63,7 +63,8 @@ class Core:
 
         Args:
             item: The input.
-            seq: The number of its line.
+            seq: The number of its line in its queue. A message may come with 0, as
+                `engine.lockstep` numbers messages only for a listener.
             now: Market time in ms, which never goes back.
         """
         raise NotImplementedError
@@ -81,7 +82,8 @@ class Core:
         """Return the same for a caller that passes each bar and each `beat` at its time.
 
         The core may get ticks of other symbols between the skipped ones. For a held symbol the
-        range is valid only while all positions together stay within its `fall` and `rise`.
+        range is valid only while all positions together stay within its `fall` and `rise`, counted
+        from their value at this call.
         """
         return self.quiet_range(symbol, now)
 

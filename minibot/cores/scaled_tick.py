@@ -89,7 +89,7 @@ class ScaledTick:
         """Return the event from which it was filled, or else its source's event for it.
 
         Raises:
-            ValueError: It has not been filled.
+            ValueError: It has neither an event nor a source.
         """
         if self._event is not None:
             return self._event
@@ -101,7 +101,7 @@ class ScaledTick:
         """Return the price of the last trade as its event has it; the bid before any trade.
 
         Raises:
-            ValueError: It has not been filled.
+            ValueError: It has neither an event nor a source.
         """
         if self._event is None and self._maker is not None:
             return self._maker.last_price()  # An event would be written out and parsed again.
@@ -112,7 +112,7 @@ class ScaledTick:
         """Return whether its event is a trade.
 
         Raises:
-            ValueError: It has not been filled.
+            ValueError: It has neither an event nor a source.
         """
         if self._event is None and self._maker is not None:
             return self._maker.is_trade()
@@ -139,8 +139,8 @@ class QuietRange:
         is_lasting: Whether it stays valid after a closed bar.
         qty: Quantity held in hundred-millionths; 0 if the ticks do not move equity.
         value: Present value of the quantity in hundred-millionths of the quote asset.
-        fall, rise: How much all positions together may lose or gain in value; 0 allows only ticks
-            that keep it, and a negative number no tick at all.
+        fall, rise: How much all positions together may lose or gain in value since the range was
+            returned; 0 allows only ticks that keep it, and a negative number no tick at all.
             Only `Core.quiet_ticks` sets qty, value, fall and rise.
     """
 
@@ -149,7 +149,7 @@ class QuietRange:
     )
 
     def __init__(self) -> None:
-        """Start without bounds, except a bid above zero."""
+        """Start with any touch whose bid is above zero; sum and time are bounded by `NO_BOUND`."""
         self.above: int = 0
         self.below: int = NO_BOUND
         self.least: int = 0
@@ -192,4 +192,7 @@ class QuietRange:
 
 
 ANY_TOUCH: Final = QuietRange()
-"""Range of a core that no tick of a symbol can change; it must not be narrowed."""
+"""Range of a core that no tick of a symbol can change; it must not be narrowed.
+
+It contains every touch that is not crossed, has a bid above zero, and sums to `NO_BOUND` at most.
+"""
