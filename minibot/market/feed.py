@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from operator import itemgetter
 from typing import Final, NamedTuple
 
 from msgspec.structs import replace
@@ -153,10 +154,10 @@ class Feed:
         return self._coalesced_before + sum(f.ticks.coalesced for f in self.symbols.values())
 
     def _release_quotes(self) -> None:
-        for feed in self.symbols.values():
-            tick = feed.ticks.held_tick()
-            if tick is not None:
-                self._emit([tick], self._last_ts)
+        each = [feed.ticks.held_tick() for feed in self.symbols.values()]
+        held = [tick_and_ms for tick_and_ms in each if tick_and_ms is not None]
+        for tick, came_ms in sorted(held, key=itemgetter(1)):
+            self._emit([tick], came_ms)
 
     def _emit(self, payloads: Iterable[Payload], ts: int) -> None:
         for payload in payloads:

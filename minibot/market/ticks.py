@@ -94,7 +94,8 @@ class TickMaker:
         self._shown_price = ""
         self._last_update_id = -1
         self._outdated_ms: int | None = None
-        self._held_ns: int | None = None
+        # Of a held quote: machine time of its read, and market time.
+        self._held: tuple[int, int] | None = None
         # Each with the time since when it waits.
         self._waiting: deque[tuple[Arrival, int]] = deque()
 
@@ -124,8 +125,8 @@ class TickMaker:
         ):
             return []
         if is_held and before is not None:
-            self.coalesced += self._held_ns is not None
-            self._held_ns = recv_mono_ns
+            self.coalesced += self._held is not None
+            self._held = recv_mono_ns, now_ms
             return []
         ticks = [self._quote_tick(quote, recv_mono_ns)]
         while self._waiting:
@@ -155,12 +156,13 @@ class TickMaker:
         self._waiting.append((arrival, now_ms))
         return []
 
-    def held_tick(self) -> MarketTick | None:
-        """Return the held tick of the newest quote; None without one."""
-        recv_mono_ns, self._held_ns = self._held_ns, None
-        if recv_mono_ns is None or self.quote is None:
+    def held_tick(self) -> tuple[MarketTick, int] | None:
+        """Return the held tick of the newest quote, and when the quote came, ms; None for none."""
+        held, self._held = self._held, None
+        if held is None or self.quote is None:
             return None
-        return self._quote_tick(self.quote, recv_mono_ns)
+        recv_mono_ns, came_ms = held
+        return self._quote_tick(self.quote, recv_mono_ns), came_ms
 
     def on_disconnected(self) -> None:
         """Forget the touch and the last trade of a lost connection: both have moved on unseen."""
@@ -175,8 +177,8 @@ class TickMaker:
 
     def forget_touch(self) -> None:
         """Forget the touch: the next tick waits for a new one."""
-        self.coalesced += self._held_ns is not None
-        self._held_ns = None
+        self.coalesced += self._held is not None
+        self._held = None
         self.quote = None
         self._last_update_id = -1
         self._outdated_ms = None

@@ -135,6 +135,20 @@ def test_newest_quote_of_a_batch_is_the_tick() -> None:
     assert ticks(feed) == []
 
 
+def test_held_quotes_have_the_times_at_which_they_came() -> None:
+    """The tick of a held quote is no older than the quote, whatever was written before."""
+    feed, venue = new_feed(), Venue()
+    for name in NAMES:
+        feed.on_frame(venue.frame(name, "q", 1), T0, 1)
+    feed.take()
+    feed.is_coalescing = True
+    feed.on_frame(venue.frame("ETHUSDT", "q", 2), T0 + 400, 2)
+    feed.on_frame(venue.frame("BTCUSDT", "q", 2), T0 + 900, 3)
+
+    found = [(tick.symbol, ts) for tick, ts in feed.take() if isinstance(tick, MarketTick)]
+    assert found == [("ETHUSDT", T0 + 400), ("BTCUSDT", T0 + 900)]
+
+
 def test_trade_under_overload_carries_the_touch_of_its_own_moment() -> None:
     """A trade under overload has the touch of its own moment."""
     feed, venue = new_feed(), Venue()
