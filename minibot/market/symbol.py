@@ -306,12 +306,12 @@ class SymbolFeed:
         missing: Missing | None = None
         for item in passed:
             if isinstance(item, Missing):
-                missing = item
+                missing = _joined(missing, item)
                 continue
             trade = item.trade
             if not self.band.accepts(trade.price_units):
                 # The bar would lack this trade, so klines have to provide the bar.
-                missing = Missing(trade.trade_id, trade.trade_id)
+                missing = _joined(missing, Missing(trade.trade_id, trade.trade_id))
                 self._outlier(now_ms, f"trade {trade.trade_id} at {trade.price}")
                 continue
             is_anew = missing is not None and missing.from_id == trade.trade_id
@@ -642,6 +642,13 @@ class SymbolFeed:
             detail = f"{self.symbol} {interval}: {lane.unfilled - before} bars without klines"
             self._board.add(now_ms, BARS_MISSING, detail)
         return list(bars)
+
+
+def _joined(before: Missing | None, missing: Missing) -> Missing:
+    """Return one gap of both where the second follows the first at once, else the second."""
+    if before is None or missing.from_id != before.to_id + 1:
+        return missing
+    return Missing(before.from_id, missing.to_id)
 
 
 def passed_ts(passed: Passed) -> int:

@@ -249,6 +249,17 @@ def test_outlier_price_never_reaches_a_tick_or_a_bar() -> None:
     assert feed.figures()["frames_invalid"] == 2
 
 
+def test_refused_price_behind_missing_trades_is_told_as_one_of_them() -> None:
+    """Missing trades and the refused ones among them are one gap, from its first id on."""
+    feed = new_feed()
+    feed.on_frame(trade_frame(1, T0), T0, 0)
+    for trade_id, price in ((5, "500.0"), (7, "500.0"), (8, "100.0")):
+        feed.on_frame(trade_frame(trade_id, T0 + 1, price), T0 + 1, 0)
+    feed.advance(T0 + 500)
+
+    assert told(feed) == ["BTCUSDT: trades missing from id 2 on: 6"]
+
+
 OLD = quote_frame(1)
 STALE = quote_frame(2, bid="98.00000000")
 REOPENED = quote_frame(9, bid="75.00000000", ask="75.10000000")
