@@ -324,8 +324,10 @@ class Recorder:
                 self._ask_depth(symbol)
         for at_ns, data in held:
             self._keep(at_ns, data)
+        # A successor may have landed on a server that closes next.
+        is_leaving = shard.is_standby_leaving
         shard.promote()
-        shard.renew_at_ms = now_ms + self.config.renew_after_ms
+        shard.renew_at_ms = 0 if is_leaving else now_ms + self.config.renew_after_ms
         self._print_line(f"a new connection has taken over; {words}")
 
     # --- messages -----------------------------------------------------------------------------
@@ -338,13 +340,15 @@ class Recorder:
     def _on_frame(self, connection: int, at_ns: int, data: bytes) -> None:
         shard = self._of_reader.get(connection)
         if shard is not None:
+            is_leaving = len(data) <= SHUTDOWN_BYTES_MAX and self._shutdown in data
             if connection == shard.standby_number:
                 shard.hold(at_ns, data)
+                shard.is_standby_leaving |= is_leaving
                 return
             shard.last_ns = max(shard.last_ns, at_ns)
             shard.backoff.reset()
             shard.hear(data)
-            if len(data) <= SHUTDOWN_BYTES_MAX and self._shutdown in data:
+            if is_leaving:
                 shard.renew_at_ms = 0
         self._keep(at_ns, data)
 

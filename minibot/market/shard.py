@@ -35,6 +35,7 @@ class Shard:
     standby: Reader | None = None
     standby_number: int = 0
     standby_opened_ns: int = 0
+    is_standby_leaving: bool = False
     hand_over_ms: int | None = None
     _heard: set[bytes] = field(default_factory=set)
     _held: list[tuple[int, bytes]] = field(default_factory=list)
@@ -80,5 +81,6 @@ class Shard:
     def forget_standby(self) -> None:
         """Forget the successor and all held or remembered messages."""
         self.standby, self.standby_number, self.hand_over_ms = None, 0, None
+        self.is_standby_leaving = False
         self._heard.clear()
         self._held.clear()

@@ -397,6 +397,20 @@ def test_announced_end_of_a_connection_is_followed_at_once(
     assert recorder.missed == []
 
 
+def test_announced_end_of_a_successor_is_followed_once_it_has_taken_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A successor that says it will close gets a successor of its own."""
+    monkeypatch.setattr("minibot.market.recorder.OVERLAP_MS", 50)
+    ends = [b'{"stream":"btcusdt@trade","data":{"e":"serverShutdown","E":%d}}' % n for n in (1, 2)]
+    made = [Line([*numbered(1), ends[0]]), Line([*numbered(2), ends[1]]), Line(numbered(3))]
+    recorder, _ = new_recorder(tmp_path, chain(made, map(Line, repeat(0))))
+
+    run_until(recorder, lambda: recorder.lines >= 7)
+    assert streamed(tmp_path) == [*numbered(1), ends[0], *numbered(2), ends[1], *numbered(3)]
+    assert recorder.missed == []
+
+
 def test_loss_of_one_connection_is_not_taken_for_that_of_another(tmp_path: Path) -> None:
     """Each mark names the symbols of its own lost connection."""
     first, second = [Line(1) for _ in range(4)], Line(1)
