@@ -2,9 +2,9 @@
 
 Bars are aligned in exchange time (trade time). From the first trade on there is one bar for every
 interval, flat with volume 0 when nothing traded, as in the venue's klines. A bar is closed by a
-trade of a later interval, or by the exchange's clock plus a grace period, for as long as the line
-brings anything. A trade that comes later is counted, and is in no bar of this interval; longer
-intervals may still take it.
+trade of a later interval, or by the exchange's clock plus a grace period. While its line is silent,
+it waits until that brings something. A trade that comes after the close is counted, and is in no
+bar of this interval; longer intervals may still take it.
 
 A bar that is known to lack trades is never written: after a break in the stream, intervals that
 may be incomplete become a hole, which klines fill, and so do quiet ones behind them until a price

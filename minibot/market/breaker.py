@@ -5,7 +5,8 @@
     half_open   one is sent, and its outcome decides
 
 Measurements are sent in every state: a ping or the time every interval, and up to five books of a
-silent line. The first success closes the breaker.
+silent line. Their outcomes count: the first success of any request closes the breaker, and a
+failure in the open state draws a new wait.
 """
 
 from __future__ import annotations

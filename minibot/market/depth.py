@@ -257,7 +257,11 @@ class SymbolDepth:
         return is_short and not self._was_short
 
     def written_resync(self) -> Book | None:
-        """Return the first book after a sync, once, as soon as a diff has joined it."""
+        """Return the first book after a sync, once the connection has brought any update of it.
+
+        A streamed snapshot is one. A diff may be older than the snapshot: the first later one
+        shows whether the two meet.
+        """
         book = self.keeper.book
         if not self._owes_resync or book is None or self.diff_ms is None:
             return None

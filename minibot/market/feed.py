@@ -47,7 +47,8 @@ UNREADABLE: Final = "unreadable"
 
 # After a pause of the whole process, at most this much time is caught up beat by beat.
 CATCH_UP_MS_MAX: Final = 120_000
-# Failed snapshots in a row before the operator gets an incident; requests for the book go on.
+# Failed snapshots in a row before the operator gets an incident. Requests go on for as long as the
+# stream brings updates of the book; without any there is one request for each connection.
 SNAPSHOT_FAILURES_REPORTED: Final = 4
 
 
@@ -87,7 +88,8 @@ class Feed:
         self._beat_due = self._after(now_ms, config.beat_interval_ms)
         self._book_due = self._after(now_ms, config.book_interval_ms)
         # Nothing is due before `_next_due`. Frames use `_frame_due`, the due time when time last
-        # passed, so that the result does not depend on how many frames came at once.
+        # passed: what they made due themselves waits for the next `advance`, behind all frames that
+        # were taken together, as a missing trade may be among those.
         self._next_due = self._frame_due = now_ms
         self._no_depth_reported: set[str] = set()
         # From when data of a symbol that is followed no longer are missing, by stream.

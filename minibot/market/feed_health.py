@@ -85,9 +85,9 @@ class FeedHealth:
     def on_sample(self, now_ms: int, *, ok: bool, is_throttled: bool = False) -> None:
         """Note the outcome of a scheduled measurement.
 
-        While no data come either, the whole exchange is unreachable, which has a limit of its own:
-        such failures do not count towards the error rate. Neither does a wish for silence, which is
-        obeyed.
+        Every success counts. While no data come either, the whole exchange is unreachable, which
+        has a limit of its own: such failures do not count towards the error rate. Neither does a
+        wish for silence, which is obeyed.
         """
         self.last_sample_ok = ok
         is_fed = self.is_connected and self.data_age_ms(now_ms) <= self.limits.tick_stale_ms

@@ -48,8 +48,8 @@ GATHER_MS: Final = 10_000
 class Notice:
     """Incident to report: `until_ms` if it ends by itself.
 
-    `count` is the number of notices gathered in it since one of its kind was told, without that
-    one; None for a single notice.
+    `count` is how many notices it stands for, itself included, since one of its kind was told;
+    None where none was held back.
     """
 
     kind: str

@@ -33,6 +33,7 @@ FLUSH_MS: Final = 1_000
 WAIT_S_MAX: Final = 0.2
 JOIN_S: Final = 5.0
 # A run at the same time shares the address: its 240 attempts and these stay below the venue's 300.
+# They are counted here alone, from each start anew, and not in the address's file.
 ATTEMPTS_MAX: Final = 50
 # No message at all on a connection with a hundred streams: it is dead, whatever the socket says.
 SILENCE_MS_MAX: Final = 60_000

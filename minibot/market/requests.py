@@ -88,8 +88,10 @@ class Requests:
     def note(self, answer: Answer, now_ms: int) -> None:
         """Note an answer's status, weight and request for silence.
 
+        A 429 is waited for, however long it lasts; only a start may have too little time.
+
         Raises:
-            FeedLost: EXCHANGE_BANNED; the ban is too long.
+            FeedLost: EXCHANGE_BANNED; the ban, a 418, is too long.
         """
         self.weight_used = answer.weight_used or self.weight_used
         error, board = answer.error, self.feed.board

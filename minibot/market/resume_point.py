@@ -29,11 +29,12 @@ class ResumePoint:
 
     `last_ts` is the time of its last line, 0 for an empty queue; `trade_ids` the last trade id by
     symbol; `bar_ends` the exchange time up to which bars are written, by (symbol, interval);
-    `followed` the symbols of the last beat; `books` the symbols whose book was not lost; `heard`
-    the time of the last beat that named a symbol; `read_from` the time of the first line of the
-    last segments, where the queue has lines before it; `rules` the last rules of each symbol in the
-    lines read: a change between the first lines and the last segments is not among them, nor a
-    symbol that joined there; `traded` the traded symbols of the last universe in those lines.
+    `followed` the symbols of the last beat (one that joined later starts afresh); `books` the
+    symbols whose book was not lost; `heard` the time of the last beat that named a symbol;
+    `read_from` the time of the first line of the last segments, where the queue has lines before
+    it; `rules` the last rules of each symbol in the lines read: a change between the first lines
+    and the last segments is not among them, nor a symbol that joined there; `traded` the traded
+    symbols of the last universe in those lines.
     """
 
     last_ts: int = 0

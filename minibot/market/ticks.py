@@ -184,7 +184,11 @@ class TickMaker:
         self._outdated_ms = None
 
     def lose_touch(self) -> None:
-        """Forget a touch that a refused quote has ended; quotes before it do not bring it back."""
+        """Forget a touch that a refused quote has ended.
+
+        A quote that is newer than that touch brings a new one, also one with an id below that of
+        the refused quote.
+        """
         last = self._last_update_id
         self.forget_touch()
         self._last_update_id = last

@@ -93,8 +93,9 @@ def remember_silence(error: RestError, address: Address) -> None:
 def heeding_rest(config: Config, root: Path, base_url: str | None = None) -> Rest:
     """Return requests to the profile's host, or to another one, for a verb outside a run.
 
-    A request in a silence that any process was told raises `RestError` without being sent, and a
-    silence that is told is remembered below `root`, the folder `var`.
+    A silence is remembered below `root`, the folder `var`, for all hosts of the venue but those of
+    this machine. Until its end these requests raise `RestError` without being sent, in any process
+    with the same `root`.
 
     Raises:
         ValueError: The address is not of the form http(s)://host[:port].
