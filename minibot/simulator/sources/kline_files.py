@@ -154,8 +154,10 @@ def _bar(path: Path, number: int, row: list[str], interval: str) -> Bar:
         trades = int(row[8])
     except ValueError as error:
         raise _refusal(path, number, f"has no number ({error})") from error
-    if not 0 < low <= min(open_, close) <= max(open_, close) <= high or volume < 0:
+    if not 0 < low <= min(open_, close) <= max(open_, close) <= high:
         raise _refusal(path, number, "has prices that do not lie between its low and its high")
+    if min(volume, quote, trades, taker, taker_quote) < 0:
+        raise _refusal(path, number, "has a volume or a count below zero")
     return Bar(
         *(open_ms, next_open(interval, open_ms), open_, high, low, close, volume),
         *(quote * UNIT, trades, taker, taker_quote * UNIT),
