@@ -53,12 +53,17 @@ def change_of(kind: str, fields: Mapping[str, Any], left: int, until_ms: int) ->
     """Return the change that a fault's fields describe.
 
     Raises:
-        FaultUnknown: Not exactly one endpoint or stream is named, or the field or type is missing.
+        FaultUnknown: Not exactly one endpoint or stream is named, a symbol is named for an
+            endpoint, the stream has no klines to leave open, or the field or type is missing.
     """
     is_stream = "endpoint" not in fields
     target = fields.get("stream" if is_stream else "endpoint", _USUAL.get(kind))
     if target is None or (not is_stream and "stream" in fields):
         raise FaultUnknown("endpoint or stream: expected one of them")
+    if not is_stream and "symbol" in fields:
+        raise FaultUnknown("symbol: expected with a stream alone, not with an endpoint")
+    if kind == "kline_unclosed" and kind_of_stream(target) not in ("kline", EVERYTHING):
+        raise FaultUnknown(f"stream: expected one of klines, found {target!r}")
     field = fields.get("field", "zz" if kind == "field_added" else None)
     if field is None and kind.startswith("field"):
         raise FaultUnknown("field: expected a name, with dots for inner fields")
