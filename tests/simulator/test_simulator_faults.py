@@ -541,9 +541,15 @@ def test_every_fault_is_named_and_unknown_ones_are_refused(
     assert "earthquake" in stderr
 
 
-@pytest.mark.parametrize("text", ["nothing", "{}", '[{"name": "drop"}]', "[7]"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("nothing", "{}", '[{"name": "drop"}]', "[7]"),
+        '[{"name": "drop", "after_s": 1e306}]',
+    ],
+)
 def test_bad_script_is_refused_by_name(text: str, tmp_path: Path) -> None:
-    """A bad script is refused by name: no JSON, no list, no time, no objects."""
+    """A bad script is refused by name: no JSON, no list, no time or none at all, no objects."""
     script = tmp_path / "faults.json"
     script.write_text(text)
     refused = Exchange("generator:1", "--faults", str(script))

@@ -7,6 +7,7 @@ origin, values from the year 2001 on are absolute; `after_s` is the same in seco
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from math import isfinite
 from pathlib import Path
 from typing import Any, Final
 
@@ -142,6 +143,11 @@ def moment_ms(item: Mapping[str, Any], origin_ms: int) -> int:
     return at_ms if at_ms >= ABSOLUTE_MS_MIN else origin_ms + at_ms
 
 
+def _is_seconds(value: Any) -> bool:
+    """Return whether a number of seconds can be told in ms: JSON has numbers beyond all times."""
+    return type(value) in (int, float) and isfinite(value * 1000)
+
+
 def read_script(path: Path) -> list[dict[str, Any]]:
     """Return the faults of a script file.
 
@@ -160,7 +166,7 @@ def read_script(path: Path) -> list[dict[str, Any]]:
             wrong.append(f"entry {number}: expected at_ms or after_s, not both")
         elif "at_ms" in item and type(item["at_ms"]) is not int:
             wrong.append(f"entry {number}: at_ms must be an integer")
-        elif "after_s" in item and type(item["after_s"]) not in (int, float):
+        elif "after_s" in item and not _is_seconds(item["after_s"]):
             wrong.append(f"entry {number}: after_s must be a number of seconds")
     if wrong:
         raise ConfigError(f"{path}: not a fault script.", wrong)
