@@ -205,13 +205,16 @@ def test_shutdown_is_announced_and_then_closes_the_old_connections_alone(
     """`shutdown` is announced without subscription and closes the old connections alone."""
     old = exchange.stream("btcusdt@trade")
     raw = exchange.connect("/ws/btcusdt@trade")
+    micros = exchange.connect("/ws/btcusdt@trade?timeUnit=MICROSECOND")
     exchange.fault("shutdown", lead_ms=4_000)
     event = next(item for item in messages(old) if item["stream"] == "!serverShutdown")
     plain = next(item for item in messages(raw) if item["e"] == "serverShutdown")
+    finer = next(item for item in messages(micros) if item["e"] == "serverShutdown")
     new = exchange.stream("btcusdt@trade")
 
     assert event["data"]["e"] == "serverShutdown"
     assert plain["E"] == event["data"]["E"]
+    assert finer["E"] == plain["E"] * 1000
     assert closing_code(old) == closing_code(raw) == 1001
     assert take(new, 5)
     assert exchange.status()["clients"] == 1

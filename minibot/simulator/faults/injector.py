@@ -271,8 +271,9 @@ class Injector:
             connection.write_raw([frame] * fields.get("n", 1))
 
     def _shutdown(self, fields: Mapping[str, Any]) -> None:
-        event = orjson.dumps({"e": "serverShutdown", "E": self._venue.now_ms()})
+        told = orjson.dumps({"e": "serverShutdown", "E": self._venue.now_ms()})
         for connection in self._hub.connections:
+            event = wire.in_micros(told) if connection.in_micros else told
             wrapped = wire.combined("!serverShutdown", event)
             payload = wrapped if connection.held.is_combined else event
             connection.write_raw([wire.frame(wire.TEXT, payload)])
