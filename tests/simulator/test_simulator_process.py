@@ -147,6 +147,25 @@ def test_port_in_use_is_refused_by_number(tape: Path) -> None:
     assert "embedded.port" in process.stderr
 
 
+@pytest.mark.parametrize("port", ["-1", "65536"])
+def test_number_that_is_no_port_is_refused(port: str) -> None:
+    """A number beyond all ports is refused like a port in use, in one line."""
+    process = subprocess.run(
+        [
+            *(sys.executable, "-m", "minibot.simulator"),
+            *("--source", "generator:1", "--port", port),
+        ],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert process.returncode == 2
+    assert f"Port {port} on 127.0.0.1 cannot be used" in process.stderr
+    assert len(process.stderr.splitlines()) == 1
+
+
 @pytest.mark.parametrize(
     ("option", "value"), [("--speed", "fast"), ("--speed", "0"), ("--speed", "-1"), ("--rate", "0")]
 )

@@ -118,20 +118,18 @@ class ExchangeServer:
             tls: Context and port of a second listener, for clients that require TLS.
 
         Raises:
-            Refusal: A port is taken.
+            Refusal: A port is taken, or no port at all.
         """
         await self._runner.setup()
         if tls is not None:
             self._tls, self.tls_port = tls
         try:
             await self._open_listeners(port)
-        except OSError as error:
+        except (OSError, OverflowError) as error:
             await self._runner.cleanup()
-            # asyncio's message repeats the address; only the reason is wanted.
-            reason = os.strerror(error.errno) if error.errno else str(error)
             taken = self.tls_port if self._listeners else port
             raise Refusal(
-                f"Port {taken} on {LOOPBACK} cannot be used: {reason}.",
+                f"Port {taken} on {LOOPBACK} cannot be used: {_reason(error)}.",
                 "Choose another one, or 0 for any free one: embedded.port or --port.",
             ) from error
 
@@ -380,3 +378,10 @@ class ExchangeServer:
         if not OF_ALL.keys().isdisjoint(held.streams):
             for _ in self.venue.learn_pasts():
                 await asyncio.sleep(0)
+
+
+def _reason(error: OSError | OverflowError) -> str:
+    """Return the reason that a port is of no use; asyncio's own message repeats the address."""
+    if isinstance(error, OverflowError):
+        return "ports are numbers from 0 to 65535"
+    return os.strerror(error.errno) if error.errno else str(error)
