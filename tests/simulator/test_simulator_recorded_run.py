@@ -15,6 +15,7 @@ from minibot.exchanges.binance.filters import parse_instrument
 from minibot.exchanges.tapes.frames import BOOK_TICKER, DEPTH, TRADE
 from minibot.kernel.canonical import encode
 from minibot.kernel.errors import Refusal
+from minibot.simulator.sources.rebase import Rebased
 from minibot.simulator.sources.recorded_run import RecordedRun
 from tests.simulator.embedded_exchange import Exchange, take
 from tests.simulator.test_simulator_book import Client, venue_of
@@ -146,6 +147,24 @@ def test_warm_up_of_a_recorded_run_is_closed_at_its_origin(tmp_path: Path) -> No
 
     assert source.facts.skew_ms == 0
     assert [bar.open_ms for bar in bars] == [start_ms - 60_000]
+
+
+def test_warm_up_of_any_length_moves_with_a_rebased_run(tmp_path: Path) -> None:
+    """A run that was warmed up with bars of five minutes has them on the new clock too."""
+    open_ms = START_MS // 300_000 * 300_000 - 600_000
+    past = [
+        Bar("BTCUSDT", "5m", at, at + 299_999, *("1", "2", "1", "2", "5"), True)
+        for at in (open_ms, open_ms + 300_000)
+    ]
+    events: list[tuple[int, Payload]] = [(START_MS - 8, bar) for bar in past]
+    source = RecordedRun(write_run(tmp_path / "run", [[*events, *recorded()[3:]]]), "run")
+    moved = Rebased(source, START_MS + 86_400_000 + 90_000)
+
+    bars = moved.past_bars("BTCUSDT", "5m")
+    assert [bar.open_ms % 300_000 for bar in bars] == [0, 0]
+    assert [bar.volume for bar in bars] == [bar.volume for bar in source.past_bars("BTCUSDT", "5m")]
+    assert moved.facts.origin_ms - 600_000 < bars[-1].end_ms <= moved.facts.origin_ms
+    assert moved.past_bars("BTCUSDT", "1M") == []
 
 
 def test_bar_that_filled_a_hole_of_a_recorded_run_is_no_warm_up(tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ from minibot.exchanges.tapes.frames import SNAPSHOT, Frame, Source
 from minibot.exchanges.tapes.kline_bars import INTERVALS, Bar, copy_bar, divides, gather
 from minibot.simulator.server import wire
 
-# Past bars of these intervals are moved; longer ones are gathered from them.
+# Past bars of these intervals are moved, and longer ones gathered from them; where the source knows
+# neither, its own of the interval asked for are moved, unless months, which have no length.
 _BASES: Final = ("1s", "1m")
 
 
@@ -54,8 +55,9 @@ class Rebased:
 
     def past_bars(self, symbol: str, interval: str) -> list[Bar]:
         """Return the source's own past, moved and gathered again into bars of `interval`."""
-        for base in _BASES:
-            bars = self._source.past_bars(symbol, base) if divides(base, interval) else []
+        for base in (*_BASES, interval):
+            is_fit = INTERVALS[base] and divides(base, interval)
+            bars = self._source.past_bars(symbol, base) if is_fit else []
             if bars:
                 # The first one may lack its beginning: it holds only the known part.
                 return gather([_moved_bar(bar, self._whole(base)) for bar in bars], interval)
