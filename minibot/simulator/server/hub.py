@@ -166,7 +166,10 @@ class Hub:
         return b"".join((header, head, data, b"}"))
 
     def flush(self) -> None:
-        """Write all queued frames; clients that are too slow are disconnected."""
+        """Write all queued frames; clients that are too slow are disconnected.
+
+        While the fault `burst` holds the frames, neither happens.
+        """
         if self._faults.is_held:
             return
         for connection in list(self.connections):

@@ -196,7 +196,10 @@ class AddressLimits:
         return max((limits.used for limits in self._addresses.values()), default=0)
 
     def limit(self, duration_ms: int, pace_ms: int) -> None:
-        """Answer 429 to all for the next `duration_ms`, and 418 to clients that carry on."""
+        """Answer 429 to all for the next `duration_ms`; too many calls meanwhile ban all.
+
+        The calls of all addresses count together against `IGNORED_MAX`.
+        """
         self._for_all.limit(duration_ms, pace_ms)
 
     def ban(self, duration_ms: int, pace_ms: int) -> None:

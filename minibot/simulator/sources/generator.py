@@ -25,7 +25,8 @@ PAST_S: Final = 7200
 # symbols would take two minutes to make.
 FULL_PAST_MAX: Final = 20
 THIN_PAST_EVERY_S: Final = 60
-# No client is served while it is made: three seconds at most.
+# At high rates the past is thin too, every n-th second of trades: no client is served while it is
+# made, three seconds at most.
 PAST_MESSAGES_MAX: Final = 720_000
 # Delay between a message's event time and its receipt.
 DELAY_MS: Final = 5

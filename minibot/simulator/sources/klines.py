@@ -5,10 +5,9 @@ The model, the same for the same file every time:
 * A bar that closes at or above its open goes open, low, high, close; another one open, high, low,
   close. Between these four the price wanders: a random bridge, never past low or high. Trades
   lie evenly in time.
-* Open, high, low and close are met exactly and the quantities add up to the bar's volume exactly,
-  so the klines made from the trades are the file's again, as long as the volume suffices for four
-  trades. Quote volume, the number of trades and the taker's share are those of the trades made, not
-  of the file.
+* Open, high, low and close are met exactly, each by a trade of at least one step. The quantities
+  add up to the bar's volume exactly, or to four steps where it is less. Quote volume, the number of
+  trades and the taker's share are those of the trades made, not of the file.
 * A taker sells where the price falls and buys where it rises; the touch is one tick wide.
 * The rate of messages is the configured one, half quotes and half trades, but no more trades than
   the bar had or `TRADES_MAX`. Its four prices need `TRADES_MIN` trades, even if it had fewer. A

@@ -1,9 +1,9 @@
 """Rebased source: all times moved to another day, for clients that only know the wall clock.
 
 Receive times move by whole seconds, event and trade times by as much less the recorder's clock
-skew: exchange time is the new origin's. Intervals stay aligned, because past bars are moved by
-whole lengths of themselves, up to one length less than the rest, and the bars of played data are
-made from its trades.
+skew: exchange time is the new origin's. Intervals stay aligned: past bars are moved by whole
+lengths of themselves, which may leave a hole of less than one length before the origin, and the
+bars of played data are made from its trades.
 """
 
 from __future__ import annotations

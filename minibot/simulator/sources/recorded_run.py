@@ -4,7 +4,9 @@ Trades and quotes come back as they were, at the run clock's time of their recei
 only the levels of the last `book` event, once a second, with the newest quote on top; its changes
 go out as depth diffs. Ids of quotes and diffs were not recorded and are renumbered. The closed bars
 of the run's own warm-up serve as the past, its `instrument` events as the exchangeInfo. Every
-line's hash is checked. An exact replay is the task of `minibot replay`, not of this source.
+line's hash is checked: of the beginning, the rules and the end when the run is opened, of all lines
+as they are played. A run whose last line is torn is refused. An exact replay is the task of
+`minibot replay`, not of this source.
 """
 
 from __future__ import annotations

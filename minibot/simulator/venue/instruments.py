@@ -2,8 +2,9 @@
 
 The rules come from the source's own exchangeInfo, else from the shipped table
 `instruments.v1.json`, else they are derived from the decimals that the source writes. Each entry
-names its origin in `origin`: `exchange`, `table` or `derived`. A real exchange has no such field;
-readers then assume `exchange`.
+names its origin in `origin`: `exchange`, `table` or `derived`. The usual rules that a synthetic
+market has for a symbol outside of the table count as `table` too. A real exchange has no such
+field; readers then assume `exchange`.
 """
 
 from __future__ import annotations

@@ -19,10 +19,11 @@ CADENCE_MS: Final = 2000
 class KlineStream:
     """One kline stream: changes at its cadence, and one closing message for every bar.
 
-    A bar is sent at the first moment of its cadence in any case, later only if it has more trades.
-    A bar of a second is over before that moment: but for the first, it has its closing message
-    alone. The bars are those of REST, including the past before the first trade. With `offset_ms`
-    they begin and end at the clock of a zone that is so far ahead of UTC; their times stay UTC.
+    A bar that grows is sent every two seconds, first in any case, then only if it has more trades.
+    A bar of a second does not grow: it has its closing message alone, but for the first one of a
+    stream that begins at a whole second. The bars are those of REST, including the past before the
+    first trade. With `offset_ms` they begin and end at the clock of a zone that is so far ahead of
+    UTC; their times stay UTC.
     """
 
     def __init__(self, venue: Venue, symbol: str, interval: str, offset_ms: int = 0) -> None:
