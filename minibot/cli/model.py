@@ -35,6 +35,11 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """List, activate or roll back; 2 when the snapshot may not be activated."""
+    if arguments.model_id is not None and arguments.action != "activate":
+        raise Refusal(
+            f"{arguments.action} takes no id.",
+            "Rollback returns to the former model; to choose one: minibot model activate ID",
+        )
     var = var_of(arguments)
     if arguments.action == "list":
         refuse_closed(var.ai)

@@ -76,6 +76,25 @@ def test_configuration_error_shows_no_secret_whatever_verb_meets_it(
     assert "marker-5c1e" not in done.out + done.err
 
 
+IGNORED = [
+    (("model", "rollback", "lgbm-1"), "rollback takes no id"),
+    (("model", "list", "lgbm-1"), "list takes no id"),
+]
+
+
+@pytest.mark.parametrize(("words", "told"), IGNORED, ids=[" ".join(each) for each, _ in IGNORED])
+def test_word_that_its_action_would_ignore_is_refused(
+    words: tuple[str, ...], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A word without effect is taken for one that worked."""
+    monkeypatch.chdir(tmp_path)
+
+    done = verb(tmp_path / "var", *words)
+
+    assert done.code == 2
+    assert told in done.err
+
+
 def test_several_faults_of_a_refusal_stand_on_a_line_each(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
