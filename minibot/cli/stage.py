@@ -40,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run one action and print its result."""
+    _require_own_words(arguments)
     actions = {"status": _status, "add": _add, "apply": _apply, "adopt": _adopt}
     code, document, lines = actions[arguments.action](arguments)
     if arguments.json:
@@ -47,6 +48,18 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         show_lines(lines)
     return code
+
+
+def _require_own_words(arguments: argparse.Namespace) -> None:
+    """Refuse words of another action: `apply` with a file would deploy all that is staged."""
+    action = arguments.action
+    if action != "add" and (arguments.source is not None or arguments.replace):
+        raise Refusal(
+            "SOURCE, PATH and --replace belong to stage add.",
+            "Leave them out: apply deploys all that is staged.",
+        )
+    if action != "adopt" and arguments.reason is not None:
+        raise Refusal("--reason belongs to stage adopt.", "Leave it out.")
 
 
 Answer = tuple[int, dict[str, Any], list[str]]

@@ -79,6 +79,9 @@ def test_configuration_error_shows_no_secret_whatever_verb_meets_it(
 IGNORED = [
     (("model", "rollback", "lgbm-1"), "rollback takes no id"),
     (("model", "list", "lgbm-1"), "list takes no id"),
+    (("stage", "apply", "limits.py", "minibot/risk/limits.py"), "belong to stage add"),
+    (("stage", "status", "--replace"), "belong to stage add"),
+    (("stage", "apply", "--reason", "new"), "--reason belongs to stage adopt"),
 ]
 
 
