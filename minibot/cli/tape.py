@@ -80,9 +80,22 @@ def _named(word: str) -> Path:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the action; 1 when a check has findings."""
+    _require_own_flags(arguments)
     arguments.files = [_named(word) for word in arguments.files]
     action = {"info": _info, "check": _check, "cut": _cut, "merge": _merge}[arguments.action]
     return action(arguments)
+
+
+def _require_own_flags(arguments: argparse.Namespace) -> None:
+    """Refuse flags of another action: a merge between two times would still be of the whole."""
+    action = arguments.action
+    is_narrowed = arguments.from_time is not None or arguments.to_time is not None
+    if action != "cut" and is_narrowed:
+        raise Refusal("--from and --to belong to tape cut.", "Cut first, or cut what comes out.")
+    if action in ("info", "check") and arguments.out is not None:
+        raise Refusal("--out belongs to tape cut and tape merge.", f"tape {action} writes no file.")
+    if action in ("info", "merge") and arguments.depth:
+        raise Refusal("--depth belongs to tape check and tape cut.", "Leave it out.")
 
 
 # --- info -------------------------------------------------------------------------------------

@@ -82,6 +82,9 @@ IGNORED = [
     (("stage", "apply", "limits.py", "minibot/risk/limits.py"), "belong to stage add"),
     (("stage", "status", "--replace"), "belong to stage add"),
     (("stage", "apply", "--reason", "new"), "--reason belongs to stage adopt"),
+    (("tape", "merge", "tape:demo", "--from", "+1s", "--out", "m.gz"), "belong to tape cut"),
+    (("tape", "check", "tape:demo", "--out", "m.gz"), "--out belongs to"),
+    (("tape", "info", "tape:demo", "--depth", "10"), "--depth belongs to"),
 ]
 
 
