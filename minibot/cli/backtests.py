@@ -52,7 +52,6 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--keep",
         type=int,
-        default=store.KEEP_DEFAULT,
         metavar="N",
         help=f"prune: how many of the newest stay (default: {store.KEEP_DEFAULT})",
     )
@@ -61,6 +60,10 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the sub-verb; 0 when it succeeds."""
     is_pair = arguments.what in ("show", "compare") and len(arguments.ids) == SIDES
+    if arguments.breakdown and (is_pair or arguments.what != "show"):
+        raise Refusal("--breakdown is of one backtest.", "Use: minibot backtests show ID")
+    if arguments.keep is not None and arguments.what != "prune":
+        raise Refusal("--keep belongs to backtests prune.", "Leave it out.")
     if arguments.html and not is_pair:
         raise Refusal("--html compares two.", "Use: minibot backtests show A B --html")
     if is_pair:
@@ -149,9 +152,10 @@ def _show(arguments: argparse.Namespace) -> None:
 
 
 def _prune(arguments: argparse.Namespace) -> None:
-    if arguments.keep < 0:
-        raise Refusal(f"--keep {arguments.keep} is below 0.", "Give 0 or more.")
-    gone = store.prune(var_of(arguments), arguments.keep)
+    keep = store.KEEP_DEFAULT if arguments.keep is None else arguments.keep
+    if keep < 0:
+        raise Refusal(f"--keep {keep} is below 0.", "Give 0 or more.")
+    gone = store.prune(var_of(arguments), keep)
     lines = [f"removed {name}" for name in gone]
     show(arguments, {"removed": gone}, [*lines, f"{counted(len(gone), 'backtest')} removed"])
 

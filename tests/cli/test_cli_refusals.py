@@ -85,6 +85,9 @@ IGNORED = [
     (("tape", "merge", "tape:demo", "--from", "+1s", "--out", "m.gz"), "belong to tape cut"),
     (("tape", "check", "tape:demo", "--out", "m.gz"), "--out belongs to"),
     (("tape", "info", "tape:demo", "--depth", "10"), "--depth belongs to"),
+    (("backtests", "list", "--keep", "3"), "--keep belongs to backtests prune"),
+    (("backtests", "show", "A", "B", "--breakdown", "day"), "--breakdown is of one backtest"),
+    (("backtests", "--breakdown", "day"), "--breakdown is of one backtest"),
 ]
 
 
