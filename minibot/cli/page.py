@@ -36,7 +36,6 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--port",
         type=between(0, PORT_MAX),
-        default=0,
         help="with RUN: port on 127.0.0.1 (default: any)",
     )
 
@@ -46,6 +45,11 @@ def run(arguments: argparse.Namespace) -> int:
     var = var_of(arguments)
     if arguments.run_name is not None:
         return _serve_record(arguments, var)
+    if arguments.port is not None:
+        raise Refusal(
+            "--port goes with RUN.",
+            "The port of a running night's page is its profile's page.port.",
+        )
     # Imported here because `--help` needs none of it.
     from minibot.cli.support.page_opening import page_of
     from minibot.ops.one_time_code import Codes
@@ -67,7 +71,7 @@ def _serve_record(arguments: argparse.Namespace, var: Var) -> int:
     run_dir = find_run(arguments.run_name, var)
     if running_run(var) == run_dir.name and run_dir == var.run(run_dir.name).resolve():
         raise Refusal(f"{run_dir.name} is running.", "Open its own page: minibot page")
-    page = _record_page(run_dir, var, arguments.port)
+    page = _record_page(run_dir, var, arguments.port or 0)
     try:
         _show_address(arguments, run_dir.name, page.url, page.make_code(), "Ctrl-C ends it")
         sys.stdout.flush()

@@ -88,6 +88,7 @@ IGNORED = [
     (("backtests", "list", "--keep", "3"), "--keep belongs to backtests prune"),
     (("backtests", "show", "A", "B", "--breakdown", "day"), "--breakdown is of one backtest"),
     (("backtests", "--breakdown", "day"), "--breakdown is of one backtest"),
+    (("page", "--port", "8000"), "--port goes with RUN"),
 ]
 
 
