@@ -122,9 +122,14 @@ def _explain(explainer: Explainer, arguments: argparse.Namespace) -> Explanation
 
 
 def _require_question(arguments: argparse.Namespace) -> None:
-    """Refuse combinations of flags if the answer would silently ignore one of them."""
+    """Refuse combinations of flags of which the answer would silently ignore one."""
     is_narrowed = arguments.from_time is not None or arguments.to_time is not None
     if is_narrowed and not arguments.why_not:
         raise Refusal("--from and --to go with --why-not.", "For one moment: --at TIME")
     if arguments.symbol and arguments.at is None and not arguments.why_not:
         raise Refusal("--symbol goes with --at and --why-not.", "An id names its symbol itself.")
+    if arguments.full and (arguments.at is not None or arguments.why_not):
+        raise Refusal(
+            "--full goes with an id, a trade, --stop and --last.",
+            "Leave it out: --at and --why-not have one form.",
+        )

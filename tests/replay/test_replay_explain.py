@@ -331,6 +331,17 @@ def test_stop_that_no_launcher_has_merged_is_told(stopped_run: ShortRun, tmp_pat
     assert done.document["steps"][0]["place"].startswith("stop_journal/parts/")
 
 
+@pytest.mark.parametrize("asked", [("--at", "18:00:10"), ("--why-not", "BUY")])
+def test_full_beside_an_answer_of_one_form_is_refused(
+    short_run: ShortRun, asked: tuple[str, ...]
+) -> None:
+    """The same answer with and without `--full` reads as if nothing else were on record."""
+    done = verb(short_run.var, "explain", *asked, "--full")
+
+    assert done.code == 2
+    assert "--full goes with" in done.err
+
+
 @pytest.mark.parametrize(
     ("queue", "words"),
     [
