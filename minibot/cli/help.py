@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from minibot.cli.main import CANNOT_RUN, parser, print_unknown_verb, verb_parser, verbs
-from minibot.cli.support.output import show
+from minibot.cli.main import ALIASES, CANNOT_RUN, parser, print_unknown_verb, verb_parser, verbs
+from minibot.cli.support.output import show, show_json
 from minibot.cli.support.verb_groups import GROUPS, overview
 from minibot.report.columns import width_now
 
@@ -30,7 +30,11 @@ def run(arguments: argparse.Namespace) -> int:
     if not verbs(topic):
         print_unknown_verb(topic)
         return CANNOT_RUN
-    print(verb_parser(parser(topic), topic).format_help(), end="")
+    text = verb_parser(parser(topic), topic).format_help()
+    if arguments.json:
+        show_json({"verb": ALIASES.get(topic, topic), "help": text})
+    else:
+        print(text, end="")
     return 0
 
 

@@ -51,6 +51,14 @@ def test_help_of_a_verb_is_what_the_verb_itself_prints(tmp_path: Path) -> None:
     assert verb(tmp_path / "var", "help", "backtesting").code == 0
 
 
+def test_help_of_a_verb_is_a_document_on_demand(tmp_path: Path) -> None:
+    """`--json` gives one document here too, with the verb's own name for an alias."""
+    shown = verb(tmp_path / "var", "help", "trade", "--json").document
+
+    assert shown["verb"] == "night"
+    assert shown["help"] == verb(tmp_path / "var", "help", "night").out
+
+
 def test_help_of_tail_says_that_json_is_a_line_for_each_event(tmp_path: Path) -> None:
     """A reader of one document would fail at the second event."""
     shown = verb(tmp_path / "var", "help", "tail")
