@@ -56,10 +56,12 @@ def run(arguments: argparse.Namespace) -> int:
 
     manager, names = Manager(), [NIGHT, GUARD] if arguments.what == BOTH else [arguments.what]
     if arguments.action == "remove":
+        standing = [name for name in names if manager.path(PREFIX + name).exists()]
         lines = [
             line for name in names for line in manager.remove(PREFIX + name, arguments.dry_run)
         ]
-        show(arguments, {"removed": names}, lines)
+        gone = [name for name in standing if not manager.path(PREFIX + name).exists()]
+        show(arguments, {"removed": gone}, lines)
         return 0
     if arguments.action == "show":
         found = {PREFIX + name: list(manager.shown(PREFIX + name)) for name in names}

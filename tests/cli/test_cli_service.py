@@ -310,6 +310,18 @@ def test_remove_takes_away_what_install_wrote(machine: Machine, tmp_path: Path) 
 
 
 @pytest.mark.process
+def test_document_of_a_removal_names_what_was_removed(machine: Machine, tmp_path: Path) -> None:
+    """A script that reads it would take a unit that stays for one that is gone."""
+    verb(tmp_path / "var", "service", "install", "night", *CONFIG)
+    remove = ("service", "remove", "--json")
+
+    dry, done, again = (verb(tmp_path / "var", *remove, *more) for more in (["--dry-run"], [], []))
+
+    assert dry.document == again.document == {"removed": []}
+    assert done.document == {"removed": ["night"]}
+
+
+@pytest.mark.process
 @pytest.mark.parametrize("action", ["install", "remove"])
 def test_unit_of_another_origin_is_never_touched(
     machine: Machine, tmp_path: Path, action: str
