@@ -79,20 +79,21 @@ def run(arguments: argparse.Namespace) -> int:
     report = write_report(night) if arguments.html else run_dir / "report" / "report.html"
     path = str(report) if report.exists() else None
     if arguments.json:
-        show_json({**summary_json(night), "html": path})
+        places = {"html": path} if out is None else {"html": path, "page": str(out)}
+        show_json({**summary_json(night), **places})
         return 0
     if arguments.full:
         rows = summary_rows(night)
         if night.seal:
             rows += [Row("Proof"), Row("root", night.seal["root"])]
         shown = "none; --html writes it" if path is None else shown_path(report)
-        show_rows([*rows, Row("Files"), Row("run", shown_path(run_dir)), Row("report", shown)])
+        rows += [Row("Files"), Row("run", shown_path(run_dir)), Row("report", shown)]
+        show_rows([*rows, *([] if out is None else [Row("page", shown_path(out))])])
         return 0
-    if out is None and not arguments.html:
-        show_toned(morning_screen(night))
-        return 0
-    written = report if out is None else out
-    show_toned([*morning_screen(night)[:-1], (f"page      {shown_path(written)}", "")])
+    written = [report] * arguments.html + ([] if out is None else [out])
+    screen = morning_screen(night)
+    pages = [(f"page      {shown_path(each)}", "") for each in written]
+    show_toned([*screen[:-1], *(pages or screen[-1:])])
     return 0
 
 

@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from decimal import Decimal
 from html import escape
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -176,6 +177,17 @@ def test_report_verb_writes_the_page_beside_the_seal_and_verify_stays_clean(
     assert done.document["html"] == str(path)
     assert re.match(r"<!DOCTYPE html>", path.read_text(encoding="utf-8"))
     assert verb(short_run.var, "verify").code == 0
+
+
+@pytest.mark.parametrize("flag", ["--full", "--html", "--json"])
+def test_report_verb_names_each_page_that_it_wrote(
+    flag: str, short_run: ShortRun, tmp_path: Path
+) -> None:
+    """A page that no line names may be looked for in the run's folder."""
+    done = verb(short_run.var, "report", "--html", "--out", str(tmp_path / "mine.html"), flag)
+
+    assert "mine.html" in done.out
+    assert "report.html" in done.out
 
 
 def test_trips_of_a_cheap_coin_have_their_prices_in_full() -> None:
