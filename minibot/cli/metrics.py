@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from typing import Any
 
@@ -13,6 +14,7 @@ from minibot.kernel.errors import Refusal
 from minibot.kernel.files import read_hashed
 from minibot.report.figures import date_clock, duration
 from minibot.report.recount import recount
+from minibot.runtime.paths import Var
 from minibot.runtime.runfiles import LATEST
 from minibot.runtime.running import running_run
 
@@ -31,21 +33,28 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the figures, one name and value a line."""
     if arguments.live:
-        path = var_of(arguments).metrics / "metrics.json"
+        var = var_of(arguments)
+        path = var.metrics / "metrics.json"
         if not path.exists():
             raise Refusal(f"there is no {path} yet.", "Start a run, or leave out --live.")
         figures: dict[str, Any] = dict(read_hashed(path))
-        if arguments.run_name not in (LATEST, figures["run_id"]):
+        if not _names(arguments.run_name, var, figures["run_id"]):
             what = f"{path} is of {figures['run_id']}, not of {arguments.run_name}."
             raise Refusal(what, "Leave out --live, or the run.")
         written_ms = round(path.stat().st_mtime * 1000)
-        running = running_run(var_of(arguments))
+        running = running_run(var)
         head = [_run_line(figures, written_ms, running)]
         figures |= {"written_ms": written_ms, "running": running}
     else:
         figures, head = recount(Recorded.open(run_dir_of(arguments))), []
     show(arguments, figures, [*head, *(f"{name} {value}" for name, value in _flat("", figures))])
     return 0
+
+
+def _names(name: str, var: Var, run_id: str) -> bool:
+    """Return whether a RUN may mean the run of an id: by it, as `latest`, or by its own folder."""
+    is_folder = os.path.realpath(name) == os.path.realpath(var.run(run_id))
+    return is_folder or name in (LATEST, run_id)
 
 
 def _run_line(figures: dict[str, Any], written_ms: int, running: str | None) -> str:

@@ -362,6 +362,18 @@ def test_live_metrics_of_another_run_than_the_named_one_are_refused(short_run: S
     assert f"is of {short_run.run_id}, not of 20991120_000000" in other.err
 
 
+def test_live_metrics_of_a_run_named_by_its_folder_are_its_own(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
+    """A folder names a run as its id does; a copy elsewhere is another one."""
+    copied = shutil.copytree(short_run.run_dir, tmp_path / short_run.run_id)
+
+    own = verb(short_run.var, "metrics", str(short_run.run_dir), "--live")
+    other = verb(short_run.var, "metrics", str(copied), "--live")
+
+    assert (own.code, other.code) == (0, 2), own.err
+
+
 def test_live_metrics_say_whose_they_are_and_of_when(short_run: ShortRun, tmp_path: Path) -> None:
     """Live metrics name their run and time, so an earlier night's are not mistaken."""
     var = Var(tmp_path / "var")
