@@ -28,7 +28,10 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Send the messages; 0 when all arrived, 1 when one did not, 2 without alerts."""
+    """Send the messages; 0 when all arrived, 1 when one did not, 2 without alerts.
+
+    Either outcome is noted in place of the former one, for `minibot doctor` and `minibot ready`.
+    """
     # Imported here because `--help` needs none of it.
     from minibot.ops.alerts.target_trial import note_trial, try_targets
     from minibot.ops.alerts.targets import secrets_of
@@ -42,10 +45,10 @@ def run(arguments: argparse.Namespace) -> int:
         raise Refusal(f"{missing} is not installed.", ALERTS_REMEDY)
     secrets = secrets_of(config.secrets.path)
     outcomes = try_targets(config.alerts, secrets)
-    is_noted = all(each.is_sent for each in outcomes.values())
+    have_arrived = all(each.is_sent for each in outcomes.values())
     note_trial(config.var, config.profile, config.alerts, outcomes)
     document = {
-        "ok": is_noted,
+        "ok": have_arrived,
         "targets": {
             name: {"ok": each.is_sent, "why": each.why or None} for name, each in outcomes.items()
         },
@@ -55,4 +58,4 @@ def run(arguments: argparse.Namespace) -> int:
         for name, each in outcomes.items()
     ]
     show(arguments, document, lines)
-    return 0 if is_noted else CHECK_FAILED
+    return 0 if have_arrived else CHECK_FAILED

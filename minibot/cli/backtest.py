@@ -69,7 +69,10 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run a backtest; 0 when it reached its end, 1 when risk stopped it."""
+    """Run a backtest; 0 when it reached its end, 1 when risk stopped it.
+
+    A check, a sweep and `--twice` exit by their own verdict.
+    """
     # Imported here because `--help` needs none of it.
     from minibot.backtest.report.documents import document_of, unchanged
     from minibot.backtest.search.assumptions import KEY

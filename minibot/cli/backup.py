@@ -31,7 +31,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Back up a run; 0 once the backup counts, 1 where a file is not as it was sealed."""
+    """Back up a run; 0 once the backup counts, 1 where a file or the manifest is not as sealed."""
     var = var_of(arguments)
     archive = packed_run(arguments.run_name, var)
     if archive is not None:
@@ -45,7 +45,8 @@ def run(arguments: argparse.Namespace) -> int:
         config = Manifest.load(run_dir).config
         free_min = free_min_of(config)
     except (RunStop, KeyError, TypeError):
-        # A damaged manifest: an unsealed run is backed up as it is, a sealed one refused below.
+        # A damaged manifest: an unsealed run is backed up as it is, to `--to`; of a sealed one no
+        # backup is taken, whatever the folder.
         config, free_min = {}, 0
     section = config.get("backup")
     if arguments.to is not None:

@@ -83,7 +83,7 @@ def _names(arguments: argparse.Namespace, profile: Config) -> dict[str, str]:
     """Return symbol and interval as given for all files; empty where the files tell them.
 
     Raises:
-        ConfigError: No symbol, which would lead out of `--out`, or no interval.
+        ConfigError: A symbol that is none, and might lead out of `--out`, or an unknown interval.
     """
     symbol, interval = venue_of(profile).symbols.read(arguments.symbol), arguments.interval
     wrong = []

@@ -89,9 +89,10 @@ class Parser(argparse.ArgumentParser):
         return any(action.nargs == argparse.REMAINDER for action in self._actions)
 
     def refuse_unknown_flag(self, words: Sequence[str]) -> None:
-        """Refuse a flag that the verb does not have, before anything else is found wrong.
+        """Refuse a long flag that the verb lacks, or a letter of other bots, before all else.
 
-        A verb that hands its words on to another one leaves the judgement to that.
+        Any other letter is left to argparse. A verb that hands its words on to another one leaves
+        the judgement to that.
         """
         if self.hands_on:
             return
@@ -339,7 +340,8 @@ def _failed_output_code() -> int:
     """Return the exit code of a verb whose output could not be written, and close stdout.
 
     The reader has gone, as `| head` does, or the disk behind the pipe is full. The findings were
-    not printed, so the code is not 0: with `pipefail`, damage would pass as a clean run.
+    not printed, so the code is not 0: with `pipefail`, damage would pass as a clean run. A night
+    that ended with another code than 0 keeps that, see `outcome.judge`.
     """
     # Imported here because only a verb whose output failed needs it.
     from minibot.cli.support.output import drop_reader

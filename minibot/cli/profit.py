@@ -146,7 +146,7 @@ def _group_cells(name: str, each: TradeSum) -> tuple[str, ...]:
 
 
 def _row(record: RunRecord) -> dict[str, Any]:
-    """Return the result of a run as written at its end; without one, `trouble` has the reason."""
+    """Return a run's result as written at its end, sealed or not; without one `trouble` tells."""
     manifest = record.manifest
     row: dict[str, Any] = {"run_id": record.run_id, "result": None, "trouble": record.trouble}
     if manifest is None:

@@ -41,7 +41,11 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Show the account and what is left now, for a run that is not running at its last tick; 0."""
+    """Show the account and what is left now, for a run that is not running at its last tick; 0.
+
+    Where this code disagrees with that of the run, what is left is unknown, as a note says. Damage
+    that a replay meets is 1.
+    """
     # Imported here because `--help` needs none of it.
     from minibot.replay.risk_at import facts_at
     from minibot.replay.run_status import by_this_code, open_run

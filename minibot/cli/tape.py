@@ -265,7 +265,7 @@ def _target(arguments: argparse.Namespace) -> Path:
 
 
 def _bounds(paths: Sequence[Path]) -> Span:
-    """Return the span of a tape up to any damage: the part before it can be cut out."""
+    """Return the span of a tape up to any damage: a cut whose `--to` lies before it is possible."""
     first_ns = last_ns = 0
     try:
         for line in chained(paths):

@@ -113,7 +113,7 @@ def chain(
         say: Prints one line for the operator.
 
     Returns:
-        The exit code of the last night; 0 if a person ended the chain.
+        The exit code of the last night, also if a person ended the chain; 0 without a night.
     """
     number, planned = 0, clock.now() - GRACE
     while True:
@@ -220,7 +220,11 @@ if sys.platform == "win32":
 else:
 
     def from_terminal(number: int) -> bool:
-        """Return whether a signal came from the terminal, which signals its whole group at once."""
+        """Return whether a signal may be the terminal's, which signals its whole group at once.
+
+        An interrupt by `kill` of a chain in the foreground looks the same: the night goes on to its
+        end, and is the last.
+        """
         if number not in (signal.SIGINT, signal.SIGHUP):
             return False
         try:

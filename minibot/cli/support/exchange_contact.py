@@ -38,7 +38,9 @@ def meet_exchange(arguments: argparse.Namespace, config: Config, minutes: str) -
     """Contact the host; 0 when nothing differs, 1 when something does.
 
     Raises:
-        Refusal: The host cannot be reached, or the profile has none.
+        ConfigError: The profile has no host, nothing is recorded of its venue, or `minutes` is no
+            time to listen.
+        Refusal: The host cannot be reached.
     """
     exchange = config.exchange
     if config.embedded is not None:

@@ -108,7 +108,7 @@ def _windows_time() -> CheckResult:
 
 
 def w32tm_result(answer: str | None) -> CheckResult:
-    """Return the answer of `w32tm /query /status`; its words depend on the language."""
+    """Return the result by `w32tm /query /status`, whose words depend on the language."""
     # The first line is the leap indicator: 3 means that nothing sets the clock.
     found = re.search(r":\s*([0-3])\b", answer or "")
     if found is not None and found[1] != "3":

@@ -48,7 +48,8 @@ def as_typed(config: Config) -> Config:
 def profile_of_start(arguments: argparse.Namespace, *sets: str) -> Config:
     """Return the profile with which a night starts: `profile_of`, with its staged settings.
 
-    Staged settings (`minibot settings`, or the page) are weaker than environment and `--set`.
+    Staged settings (shown and changed by `minibot settings` and the page) are weaker than
+    environment and `--set`; no other profile of a command line has them.
     Messages speak of the profile's folder from here on: other verbs do not look for it.
 
     Raises:
