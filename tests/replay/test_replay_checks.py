@@ -62,7 +62,7 @@ def row(name: str, value: str, threshold: str, passed: bool | None = False) -> d
         ),
         (
             row("run_ending", "1723161590000", "1723161600000"),
-            "closed before the run's end: 23:59:50.000 < 00:00:00.000 UTC",
+            "closed before the run's end: 23:59:50.000 UTC < 00:00:00.000 UTC",
         ),
         (row("exit_position", "asked", "none"), "requested by an operator"),
         (row("policy", "close", "hold"), "the profile's policy closes it"),

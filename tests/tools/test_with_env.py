@@ -201,8 +201,12 @@ def test_command_minibot_runs_from_any_folder(ready: Checkout, tmp_path: Path) -
     if sys.platform == "win32":
         pytest.skip("Windows runs no script without a suffix; it has minibot.cmd")
     command = [str(ready.root / ".venv/bin/minibot"), "status", "two words"]
+    # A path of the tests' own would put the real minibot before that of the checkout.
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
-    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=True
+    )
 
     assert result.stdout == "verb ['status', 'two words']\n"
 

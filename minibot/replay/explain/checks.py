@@ -146,7 +146,7 @@ def _ending(now: str, until: str) -> str:
     # The check of a late entry has the same name, but words in place of times.
     if not now.isdigit() or not until.isdigit():
         return ""
-    return f"closed before the run's end: {_clock(now)} < {_clock(until)} UTC"
+    return f"closed before the run's end: {_clock(now)} UTC < {_clock(until)} UTC"
 
 
 def _requested(value: str, _: str) -> str:
