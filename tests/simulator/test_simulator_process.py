@@ -125,22 +125,24 @@ def test_closed_standard_input_ends_the_process_with_zero(tape: Path) -> None:
     assert (stderr, "ready" in stdout) == ("", False)
 
 
+def started(*options: str) -> subprocess.CompletedProcess[str]:
+    """Start the exchange with a closed standard input; return how it ended."""
+    return subprocess.run(
+        [sys.executable, "-m", "minibot.simulator", *options],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 def test_port_in_use_is_refused_by_number(tape: Path) -> None:
     """A port in use is refused with its number and key, exit 2."""
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        process = subprocess.run(
-            [
-                *(sys.executable, "-m", "minibot.simulator", "--speed", "1"),
-                *("--source", f"tape:{tape}", "--port", str(port)),
-            ],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        process = started("--speed", "1", "--source", f"tape:{tape}", "--port", str(port))
 
     assert process.returncode == 2
     assert str(port) in process.stderr
@@ -150,16 +152,7 @@ def test_port_in_use_is_refused_by_number(tape: Path) -> None:
 @pytest.mark.parametrize("port", ["-1", "65536"])
 def test_number_that_is_no_port_is_refused(port: str) -> None:
     """A number beyond all ports is refused like a port in use, in one line."""
-    process = subprocess.run(
-        [
-            *(sys.executable, "-m", "minibot.simulator"),
-            *("--source", "generator:1", "--port", port),
-        ],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    process = started("--source", "generator:1", "--port", port)
 
     assert process.returncode == 2
     assert f"Port {port} on 127.0.0.1 cannot be used" in process.stderr
@@ -171,16 +164,7 @@ def test_number_that_is_no_port_is_refused(port: str) -> None:
 )
 def test_bad_setting_is_exit_4_with_its_key(option: str, value: str, tape: Path) -> None:
     """A bad setting exits 4 with its key."""
-    process = subprocess.run(
-        [
-            *(sys.executable, "-m", "minibot.simulator"),
-            *("--source", f"tape:{tape}", option, value),
-        ],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    process = started("--source", f"tape:{tape}", option, value)
 
     assert process.returncode == 4
     assert f"embedded.{'rate_per_s' if option == '--rate' else 'speed'}" in process.stderr

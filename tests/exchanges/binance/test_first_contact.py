@@ -507,8 +507,11 @@ def test_silence_wanted_after_an_unknown_symbol_ends_the_contact(host: Host) -> 
     assert after == []
 
 
-def test_silence_wanted_after_a_second_look_at_a_weight_ends_the_contact(host: Host) -> None:
-    """A weight that looks wrong is asked for again; that answer may want silence too."""
+@pytest.mark.parametrize("silent_at", [1, 2])
+def test_silence_wanted_at_either_look_at_a_weight_ends_the_contact(
+    host: Host, silent_at: int
+) -> None:
+    """A weight that looks wrong is asked for again, unless the first answer wants silence."""
     after: list[str] = []
 
     class Silent(BinanceRest):
@@ -521,37 +524,11 @@ def test_silence_wanted_after_a_second_look_at_a_weight_ends_the_contact(host: H
             status, headers, content = super().answer(path, params)
             self.counted += 1_000
             self.last = self.last._replace(weight_used=self.counted)
-            if self.looks == 2:
+            if self.looks == silent_at:
                 after.append(path)
             else:
                 self.looks += path == PRICE
-            return 429 if self.looks == 2 else status, headers, content
-
-    with pytest.raises(RestError) as refused:
-        host.meet(rest=Silent)
-
-    assert refused.value.kind == RATE_LIMITED
-    assert after == []
-
-
-def test_silence_wanted_where_a_weight_looks_wrong_is_not_asked_again(host: Host) -> None:
-    """The answer that wants silence may count a wrong weight; no second look is taken."""
-    after: list[str] = []
-
-    class Silent(BinanceRest):
-        counted = 0
-        is_silent = False
-
-        def answer(
-            self, path: str, params: Mapping[str, Any]
-        ) -> tuple[int, Mapping[str, str], bytes]:
-            if self.is_silent:
-                after.append(path)
-            status, headers, content = super().answer(path, params)
-            self.counted += 1_000
-            self.last = self.last._replace(weight_used=self.counted)
-            self.is_silent = path == PRICE
-            return 429 if self.is_silent else status, headers, content
+            return 429 if self.looks == silent_at else status, headers, content
 
     with pytest.raises(RestError) as refused:
         host.meet(rest=Silent)
