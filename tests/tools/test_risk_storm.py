@@ -59,7 +59,7 @@ def test_storm_of_some_nights_violates_nothing_and_is_the_same_again(
     ("key", "fired", "nights"),
     [
         ("vadr_min", {"BLOCK vadr_low", "BLOCK vadr_frozen"}, (22, 72)),
-        ("fatigue_bar_interval", {"BLOCK fatigue"}, (24,)),
+        ("fatigue_bar_interval", {"BLOCK fatigue"}, (93,)),
         ("horizon_ms", {"EXIT horizon_exit"}, (38,)),
         ("silent_exit_ms", {"EXIT stale_exit"}, (37, 42)),
         ("sizing", {"BUY of a share", "BLOCK size_wish"}, (14,)),
