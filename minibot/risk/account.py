@@ -1,10 +1,10 @@
 """Account: its drawdown over carried runs, and the tier that follows from it.
 
 The drawdown limit of a night counts from the night's own high-water mark; tiers count from the
-account's, which no run lowers. ACTIVE leaves entries their size, REDUCING cuts them to a share of
-it, HALTED refuses them; exits are always allowed. A tier begins above its first bound and ends at
-or below its second, lower one; the distance between them keeps the state from switching to and fro.
-If the drawdown passes several tiers at once, the last of them applies.
+account's, which a run that carries it only raises. ACTIVE leaves entries their size, REDUCING cuts
+them to a share of it, HALTED refuses them; exits are always allowed. A tier begins above its first
+bound and ends at or below its second, lower one; the distance between them keeps the state from
+switching to and fro. If the drawdown passes several tiers at once, the last of them applies.
 """
 
 from __future__ import annotations

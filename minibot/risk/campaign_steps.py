@@ -1,10 +1,11 @@
 """Steps of a campaign: judging and counting its entries, and acting on its recovery rows.
 
 A row of `risk.recovery` is reached when the bid of a judged tick falls to its level while still
-above the stop in force; at the stop, the stop itself closes the position. A reached row is reported
-once, as `recovery_intent`, before the action that it causes: EXIT with RECOVERY_PART for a de-risk,
-EXIT with RECOVERY_EXIT for an exit. A HOLD row refuses entries and withdraws their quotes while the
-bid is at or below its level. A sale that is not possible yet is made as soon as it is.
+above the stop in force; at the stop, the stop itself closes the position. The deepest row that a
+tick reaches is reported once, as `recovery_intent`, before the action that it causes: EXIT with
+RECOVERY_PART for a de-risk, EXIT with RECOVERY_EXIT for an exit. Rows that the tick skipped are not
+reported. A HOLD row refuses entries and withdraws their quotes while the bid is at or below its
+level. A sale that is not possible yet is made as soon as it is.
 """
 
 from __future__ import annotations

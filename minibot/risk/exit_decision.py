@@ -1,8 +1,9 @@
 """The decision to close a position: on a SELL signal, or because an exit is due.
 
 Exits are allowed where entries are refused: no halt, lock, loss or notional limit keeps a position
-open. An exit needs a position, a symbol that trades, a fresh touch, and no open sale of the symbol
-other than a partial one. Beyond the hard order rate an exit is a STOP, and the position stays open.
+open. An exit needs a position, a symbol that trades, a fresh touch, and no open sale of the symbol.
+Beside an open partial sale the rest may be sold by an exit that is due, or on a signal if the
+profile sells in parts. Beyond the hard order rate an exit is a STOP, and the position stays open.
 """
 
 from __future__ import annotations
@@ -95,7 +96,11 @@ TOO_SMALL: Final = frozenset({MIN_NOTIONAL, QTY_INVALID, QTY_MIN})
 
 
 def on_sell(state: RiskState, market: Market, signal: SignalMessage) -> list[Message]:
-    """Return EXIT with an intent, BLOCK alone, or STOP alone."""
+    """Return EXIT with an intent, BLOCK alone, or STOP alone.
+
+    Before the EXIT of a part, PROTECT and an `order_replace` make a resting order smaller. Cancels
+    of entries come after the intent of an EXIT.
+    """
     ref, rules = signal.ref(), market.rules
     verdict = new_verdict(state, ref, signal.ts, signal.tick_seq, signal.symbol, ref)
     checks = verdict.checks
@@ -431,7 +436,8 @@ def level_rows(
 def leave(state: RiskState, market: Market, trigger: Row, verdict: Verdict) -> list[Message]:
     """Return the messages of an exit that is due; a refusal is a BLOCK, recorded once per reason.
 
-    A request to leave ends with the refusal of what is too little to sell.
+    After a tick without a due exit, or an operator's request, the same reason is recorded again. If
+    the refusal is of what is too little to sell and no entry is open, request and LEFT_TRADING end.
 
     Args:
         state: The state.

@@ -132,9 +132,10 @@ class SymbolExits:
     """Exit state of one symbol.
 
     No exit is due while the bid is between `quiet_above` and `quiet_below` and the time is before
-    `quiet_until`. `quiet_until` is 0 when this range has to be computed again: after a fill, an
-    exit request, an exit that was due, the announced end of the run or new rules, and after a bar
-    while the position still waits for the ATR.
+    `quiet_until`. `quiet_until` is 0 when this range has to be computed again: after an exit that
+    was due, and after all that may make one due or move a level, such as a fill, an exit request,
+    an adjustment, a data gap or new rules. A bar sets it to 0 only while the position still waits
+    for the ATR, or if the horizon changes.
 
     `refusals` counts the refused exits in a row, `retry_ts` is the time of the next attempt, and
     `last_refusal` the reason of the refusal recorded last. `rest_refusals`, `rest_retry_ts` and

@@ -1,9 +1,10 @@
 """Limits of risk: every limit of the profile with its soft and its hard value.
 
-A soft value refuses or shrinks entries; exceeding a hard value ends the run. If a limit has no soft
-value below the hard one, an entry that would exceed it is neither refused nor made smaller: it ends
-the run. A value at its limit passes. Notional counts purchases only; sales use no notional budget,
-but count as orders.
+A soft value refuses or shrinks entries; exceeding a hard value ends the run. If a limit on notional
+or on the order rate has no soft value below the hard one, a new entry that would exceed it is
+neither refused nor made smaller: it ends the run. Loss and drawdown of an entry are then judged by
+the hard value. A value at its limit passes. Notional counts purchases only; sales use no notional
+budget, but count as orders.
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ class Limit:
         return self._left_text
 
     def entry_value(self, value: int) -> int:
-        """Return `value` for an entry's check, or `SKIPPED` without a soft value."""
+        """Return a notional or rate for an entry's check, or `SKIPPED` without a soft value."""
         return SKIPPED if self.is_hard_at_once else value
 
     def hard_value(self, value: int) -> int:

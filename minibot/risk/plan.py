@@ -517,7 +517,11 @@ class Plan:
         return rules.market_bounds.sale_down(wanted, price)
 
     def floor_reason(self) -> str:
-        """Return the reason code of the stop in force; of equal stops the entry's comes first."""
+        """Return the reason code of the stop in force; of equal stops the entry's comes first.
+
+        The hard one, the strategy's and break-even follow. An exit at the bid has its reason from
+        `plan_rows`, where the strategy's is the last.
+        """
         floor = self.floor()
         if floor == self.stop:
             return STOP_LOSS

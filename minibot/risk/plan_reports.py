@@ -2,8 +2,9 @@
 
 A profile with a plan, or one that carries positions, writes `position_plan` after each fill, unless
 the venue's rules for the symbol are unknown, and at the first beat after a level moved, so at most
-once a second of market time. The last report of a position has quantity 0. Under `carry` the next
-run starts with the plan reported last.
+once a second of market time. The last report of a position has quantity 0; it names its campaign
+unless that has ended, which it does at once if no order of the symbol is open. Under `carry` the
+next run starts with the plan reported last.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Plan rows: the checks that no stop, target, data gap or time limit of a position is reached.
 
-Only the highest stop and the lowest target are judged, as they are reached first.
+Only the highest stop and the lowest target are judged, as they are reached first. Of equal ones the
+first row gives the reason.
 """
 
 from __future__ import annotations

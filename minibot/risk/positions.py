@@ -96,7 +96,8 @@ class WorkingOrder:
     Attributes:
         client: The client order id, chosen by risk.
         market: The market of the order.
-        price: The touch on its side when it was sent, which values an entry.
+        price: The ask of an entry, or the bid of a sale, when it was sent; of a quote, its own
+            price. It values an open entry.
         order: The executor's id, once a result named it.
         booked: Quantity of the fills taken so far.
         final_filled: Filled quantity in its terminal result; None before that.

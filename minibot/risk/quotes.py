@@ -10,7 +10,8 @@ quotes and `risk.requoting` moves and ends them; this module holds their state.
 | the best bid is above it after `maker_patience_market_ms` | cancels it and quotes again |
 | it would have traded at once | quotes again, which counts |
 | it is rejected | quotes again after `maker_patience_market_ms`, which counts as well |
-| re-quotes or time are used up | gives up, or buys the rest at the market: `maker_end` |
+| re-quotes are used up | leaves it at its price until its time is over |
+| its time is over, or the last is refused | gives up, or buys the rest at the market: `maker_end` |
 | a signal to buy the symbol | refuses it: `pending_order` |
 | a sale of the symbol, also by its resting stop | cancels it for good, in the same step |
 | a halt, a lock, a loss or drawdown limit, the announced end | the same |

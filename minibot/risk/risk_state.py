@@ -74,7 +74,7 @@ class RiskState:
         self.protections: Protections = Protections(config)
         self.quotes: Quotes = Quotes(QuoteRules(config))
         self.references: References = References()
-        # Signals that led to an order, kept until they are stale anyway.
+        # Signals that led to an order or an adjustment, kept until they are stale anyway.
         self.decided: RecentIds = RecentIds()
         # Market time of this step; the reason code of the last action.
         self.now: int = 0

@@ -42,7 +42,11 @@ def status_gate(rules: OrderRules | None) -> Gate:
 
 
 def mark_gate(market: Market) -> Gate:
-    """Return the check of the last touch; a failure shows its fault. `TICK_AGE` is its age."""
+    """Return the check of the last touch; a failure shows its fault. `TICK_AGE` is its age.
+
+    After a price mark it shows a gap, as the touch is no longer fresh; before any tick, that there
+    is none.
+    """
     if market.ts == UNSEEN:
         return MARK_UNSEEN
     return MARK_CROSSED if market.is_fresh else MARK_AFTER_GAP

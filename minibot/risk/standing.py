@@ -3,7 +3,7 @@
 A profile with protections, tiers, a drawdown limit of the account or week budgets writes it: after
 each fill that causes no STOP, with the memory of protections for the next run; at the first beat
 after a change of tier or of the account's high-water mark; and at the first beat of each minute of
-market time. Other profiles write none, and nothing follows a STOP.
+market time that has no report yet. Other profiles write none, and nothing follows a STOP.
 """
 
 from __future__ import annotations
