@@ -14,6 +14,7 @@ from minibot.exchanges.public_http import root_cause
 from minibot.kernel.errors import Transient
 
 CHUNK_BYTES: Final = 16 * 1024
+UNUSABLE: Final = "the address, or a header, cannot be used"
 
 
 def get(
@@ -23,12 +24,12 @@ def get(
 
     Args:
         url: Its address, which may be a secret: no error names more of it than the host.
-        headers: Headers of the request.
+        headers: Headers of the request; no error names one, as it may be a secret too.
         timeout_s: Wall-clock seconds for all of it.
         bytes_max: How much of the body is read.
 
     Raises:
-        Transient: No answer, or none within the time, or the address is none.
+        Transient: No answer, or none within the time; or the address is none, or a header.
     """
     deadline = Deadline()
     session = new_session(deadline, {"Accept-Encoding": "identity", **headers})
@@ -54,7 +55,9 @@ def get(
         why = f"no whole answer within {timeout_s:.0f} s" if deadline.expired else ""
         parts = parts_of(url)
         host = parts.hostname or "the address"
-        words = why or root_cause(error)
+        # Of these the libraries tell parts, in other characters than were given.
+        is_unusable = isinstance(error, ValueError)
+        words = why or (UNUSABLE if is_unusable else root_cause(error))
         for secret in (url, f"{parts.path}?{parts.query}", parts.path, parts.query):
             if len(secret) > 1:
                 words = words.replace(secret, "...")

@@ -343,12 +343,30 @@ def test_nobody_listening_is_unreachable() -> None:
     assert caught.value.kind == UNREACHABLE
 
 
-@pytest.mark.parametrize("address", ["http://[::1/secret", "http://127.0.0.1:x/secret", "secret"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://[::1/secret",
+        "http://127.0.0.1:x/secret",
+        "secret",
+        "ftp://127.0.0.1/secret\\'",
+    ],
+)
 def test_address_that_is_none_is_no_answer_and_stays_secret(address: str) -> None:
     """An address that cannot be read is an error like a host that does not answer."""
     with pytest.raises(Transient) as caught:
         get(address, {}, timeout_s=1.0, bytes_max=100)
 
+    assert "secret" not in str(caught.value)
+
+
+def test_header_that_cannot_be_sent_stays_secret() -> None:
+    """A token of two lines, as of a wrong file, is told by no error."""
+    headers = {"Authorization": "Bearer secret\nother"}
+    with Loopback(says(answer(b"{}"))) as server, pytest.raises(Transient) as caught:
+        get(f"http://127.0.0.1:{server.port}/", headers, timeout_s=1.0, bytes_max=100)
+
+    assert "header" in str(caught.value)
     assert "secret" not in str(caught.value)
 
 
