@@ -84,5 +84,9 @@ def reply_of(data: bytes) -> Reply | None:
     identity = body["id"] if type(body["id"]) is int else None
     error = body.get("error", body if "code" in body else None)
     if type(error) is dict:
-        return Reply(identity, f"{error.get('code')}: {str(error.get('msg'))[:200]}")
+        try:
+            why = f"{error.get('code')}: {str(error.get('msg'))[:200]}"
+        except RecursionError:  # By a deep value as text, in a frame of another kind.
+            return None
+        return Reply(identity, why)
     return Reply(identity, "") if "result" in body else None

@@ -22,6 +22,7 @@ from minibot.exchanges.base import (
 )
 from minibot.exchanges.binance.messages import parse_candles, parse_frame, parse_snapshot
 from minibot.exchanges.binance.mini_tickers import parse_mini_tickers
+from minibot.exchanges.binance.streams import reply_of
 
 # The time of an example depends on the machine, not on the product.
 untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -189,6 +190,17 @@ def test_ticker_as_deep_as_the_parser_takes_it_is_refused() -> None:
 
     with pytest.raises(FrameInvalid):
         parse_mini_tickers(row)
+
+
+@pytest.mark.row("F88")
+@pytest.mark.parametrize("key", ["code", "msg"])
+def test_answer_as_deep_as_the_parser_takes_it_is_none(key: str) -> None:
+    """A frame of an unused kind that has a deep error too is no answer, and no crash."""
+    deep = b"[" * 1000 + b"]" * 1000
+    data = b'{"e":"somethingNew","id":1,"error":{"%b":%b}}' % (key.encode(), deep)
+
+    assert isinstance(parse_frame(data), Ignored)
+    assert reply_of(data) is None
 
 
 @pytest.mark.row("F115")
