@@ -278,7 +278,10 @@ class Check:
         found = self.symbols.get(symbol)
         if found is None or (levels and not found.snapshots):
             depth = self._depth or next((d for d in DEPTHS if d >= levels), DEPTHS[-1])
-            found = self.symbols[symbol] = SymbolCheck(KrakenKeeper(depth))
+            keeper = KrakenKeeper(depth)
+            if found is None:
+                found = self.symbols[symbol] = SymbolCheck(keeper)
+            found.keeper = keeper
         return found
 
     def to_json(self) -> dict[str, Any]:

@@ -64,6 +64,18 @@ def test_kraken_tape_of_version_1_is_proved_too(shared_data: Path) -> None:
     assert sum(each.checksums for each in check.symbols.values()) == 4269
 
 
+def test_updates_before_the_first_snapshot_of_a_kraken_tape_are_counted(shared_data: Path) -> None:
+    """Updates that nothing proves are told, and the snapshot after them begins a book."""
+    lines = list(kraken_v2(shared_data, "kraken_btcusd_l2.cbcap.gz"))
+    whole = checked(lines).symbols["BTC/USD"]
+    update = next(line for line in lines if b'"update","data":[{"symbol"' in line.message)
+    found = checked([update, update, *lines]).symbols["BTC/USD"]
+
+    assert found.diffs == whole.diffs + 2
+    assert found.unchecked == whole.unchecked + 2
+    assert found.checksums == whole.checksums
+
+
 # --- damaged tapes -------------------------------------------------------------------------------
 
 
