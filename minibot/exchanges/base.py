@@ -3,8 +3,9 @@
 `Venue` is all of a venue; each that a profile may name has a package beside this module and an
 entry in `exchanges.venues`. Messages are values: a stream's frame becomes one of them or a
 `FrameInvalid`. Prices and quantities keep the venue's own characters besides whole
-hundred-millionths, so that events repeat the exact text and arithmetic is exact. `Rest` and
-`Stream` are read-only on purpose: there is no word in them for an order or an account.
+hundred-millionths, so that events repeat the exact text and arithmetic is exact. Levels of a book
+are texts alone: their sizes may be finer, at Kraken their prices too. `Rest` and `Stream` are
+read-only on purpose: there is no word in them for an order or an account.
 """
 
 from __future__ import annotations
@@ -245,13 +246,15 @@ class RestReply(NamedTuple):
 class Rest(Protocol):
     """The read-only requests of a venue; each blocks, at most for the configured time.
 
-    Only the lookup of a host's name may take longer (`deadline`).
-    For one thread at a time, but for `close`. A request raises `RestError` where there is no usable
-    answer, and stops the run (REAL_ORDER_ATTEMPT) where its path is not public market data.
+    Only the lookup of a host's name, and an attempt to connect that has begun, may take longer
+    (`deadline`). For one thread at a time, but for `close`. A request raises `RestError` where
+    there is no usable answer, and stops the run (REAL_ORDER_ATTEMPT) where its path is not public
+    market data.
 
     Attributes:
         last: Facts of the last answer.
-        weight_limit: Weight a minute that the last answer granted; None where it did not say.
+        weight_limit: Weight a minute that the last answer granted, if it was to `instruments` or
+            `listings`; None after any other, or where it did not say.
         is_loopback: The host is this machine, so what it serves is not a venue's data.
     """
 
@@ -260,7 +263,10 @@ class Rest(Protocol):
     is_loopback: bool
 
     def close(self) -> None:
-        """End a request in flight and close all connections; callable from any thread."""
+        """End a request in flight and close all connections, from any thread.
+
+        A later request connects again.
+        """
 
     def ping(self) -> None:
         """Request nothing, to measure the round trip."""

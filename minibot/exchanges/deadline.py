@@ -2,7 +2,8 @@
 
 A server that sends one byte a second, in headers or body, never trips a socket's own timeout. So
 one timer per request shuts the socket down when the time is over, which ends any read. It cannot
-end the lookup of a host's name: that takes as long as the system lets it, and its time counts.
+end the lookup of a host's name: that takes as long as the system lets it, and its time counts. Nor
+can it end an attempt to connect: the one that has begun is the last, and ends by its own timeout.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class PublicHttp:
     Attributes:
         host: Host and port, as messages name it.
         last: Facts of the last answer.
-        weight_limit: Weight a minute that the last answer granted; None where it did not say.
+        weight_limit: See `exchanges.base.Rest`.
         is_loopback: The host is this machine, so what it serves is not a venue's data.
     """
 
@@ -156,10 +156,10 @@ def root_cause(error: BaseException) -> str:
 
 
 def decoded(path: str, status: int, headers: Mapping[str, str], content: bytes) -> Any:
-    """Return the body of an answer that was not refused.
+    """Return the body of an answer whose status has been judged as good.
 
     Raises:
-        RestError: It is not plain JSON.
+        RestError: MALFORMED; it is not plain JSON, or compressed.
     """
     if headers.get("content-encoding", "identity") != "identity":
         raise RestError(MALFORMED, f"{path}: compressed answer, not asked for", status=status)

@@ -1,8 +1,9 @@
 """Prices and quantities of a venue as whole hundred-millionths, parsed fast and strictly.
 
-Venues write decimals as strings; Binance with exactly eight places. Nothing is ever rounded. An
-accepted text may stand in an event as it was written: a text that the contracts refuse would end
-the role that writes it, so it is refused here, where it costs only one bad frame.
+Venues write decimals as strings; Binance with exactly eight places. Only `units_down` rounds: the
+size of a book's level may be finer. An accepted text may stand in an event as it was written: a
+text that the contracts refuse would end the role that writes it, so it is refused here, where it
+costs only one bad frame.
 """
 
 from __future__ import annotations
@@ -81,7 +82,12 @@ def units_down(text: str) -> int:
 
 
 def decimal(value: int, places: int = PLACES) -> str:
-    """Return an integer at 10**-places as a decimal string with at least eight places, exactly."""
+    """Return an integer at 10**-places as a decimal string with at least eight places, exactly.
+
+    Args:
+        value: Zero or above.
+        places: Eight or more.
+    """
     whole, fraction = divmod(value, 10**places)
     text = f"{whole}.{fraction:0{places}d}"
     least = len(text) - max(0, places - PLACES)

@@ -33,7 +33,8 @@ def gone(before: Instrument) -> Instrument:
 class Listing:
     """One symbol as the venue lists it; `instrument` is None where its rules cannot be used.
 
-    `status` is TRADING, as in `Instrument`, for a symbol that trades, and another word for others.
+    `status` is TRADING for a symbol that trades. For others it is another word: the venue's own, or
+    that of `Instrument`.
     """
 
     symbol: str

@@ -172,7 +172,8 @@ class WebSocketStream:
     def open(self) -> None:
         """Connect and shake hands, all within the time limit; once, as nothing is opened again.
 
-        Only the lookup of the name may take longer (`deadline`); the connection is given up then.
+        Only the lookup of the name, and an attempt to connect that has begun, may take longer
+        (`deadline`); the connection is given up then.
 
         Raises:
             StreamLost: Not connected in time, refused, redirected, or not trusted (TLS).

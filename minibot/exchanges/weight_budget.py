@@ -1,7 +1,7 @@
 """The budget of request weight that all requests of a process share.
 
 Limits of a venue are per address, not per connection. Times come in as values (market time in
-milliseconds).
+milliseconds). Nothing here outlives the process: the market role keeps the end of a silence.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ class WeightBudget:
         if now_ms < self.silent_until_ms:
             return self.silent_until_ms - now_ms
         self._turn(now_ms)
-        # A request heavier than the whole share still goes when nothing was used in this minute.
+        # Without a silence, a request heavier than the whole share goes if nothing was used in this
+        # minute.
         if self.used and self.used + weight > self.allowed * share_percent // 100:
             return MINUTE_MS - (now_ms + self.skew_ms) % MINUTE_MS
         return 0
@@ -99,5 +100,6 @@ class WeightBudget:
 
     def _turn(self, now_ms: int) -> None:
         minute = (now_ms + self.skew_ms) // MINUTE_MS
+        # A new skew may lead back a minute: the next answer has the venue's own count of it.
         if minute != self._minute:
             self._minute, self.used = minute, self._under_way

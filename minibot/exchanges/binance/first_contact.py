@@ -98,8 +98,9 @@ class FirstContact:
         """Test the host for a number of machine seconds; `say` gets the progress, 0 to 1.
 
         Raises:
-            RestError: The first request had no answer: the host cannot be reached. Or the host
-                wants silence, and further requests would lead to a ban or make it longer.
+            RestError: The first request had no usable answer: the host cannot be reached, or
+                answers with an error. Or the host wants silence, and further requests would lead to
+                a ban or make it longer.
             StreamLost: The first connection of the streams could not be opened, or brought nothing.
         """
         self._rest.ping()

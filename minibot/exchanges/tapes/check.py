@@ -94,6 +94,8 @@ class SymbolCheck:
 class Check:
     """Check of a tape, line by line; `findings` lists the contradictions.
 
+    A depth answer of Binance is used only while its book is lost; Kraken's snapshots always are.
+
     Args:
         depth: Depth of Kraken's books on the tape; 0 takes it from the answer to the subscription,
             or the smallest depth that holds the first snapshot.

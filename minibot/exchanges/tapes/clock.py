@@ -53,7 +53,8 @@ class PlayClock:
         """Return milliseconds since this object was made, at market speed, also while time stands.
 
         Rate windows, pings and bans run on it: they must pass at the run's speed, but a client that
-        connects before the start needs them to pass at all.
+        connects before the start needs them to pass at all. A start at another speed counts for the
+        time before it too, so that this leaps.
         """
         elapsed_ns = machine_ns() - self._made_ns
         return elapsed_ns * self.speed.numerator // self.speed.denominator // NS_PER_MS

@@ -28,7 +28,7 @@ def to_units(text: str) -> int:
 
 
 def to_text(units: int) -> str:
-    """Return units of 10**-8 as a decimal string with eight places, as the venue writes it."""
+    """Return units of 10**-8, zero or above, with eight places, as the venue writes them."""
     return f"{units // UNIT}.{units % UNIT:08d}"
 
 

@@ -2,7 +2,8 @@
 
 A cut begins with the rules of the instruments and with the book of each symbol at that moment,
 rebuilt from the lines before it, because diffs alone do not give a book. A merge puts lines in
-order of receipt and drops those that another recorder of the same streams has already written.
+order of receipt and drops those that another recorder of the same streams has written within the
+last minutes.
 """
 
 from __future__ import annotations

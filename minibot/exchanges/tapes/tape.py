@@ -1,11 +1,15 @@
 """Recorded tapes as a source: `<receive ns> <message>` per line, gzip or plain text.
 
-A message is the combined-stream JSON as it came, or, unwrapped, the body of a REST depth answer (to
-which our recorder adds a field `symbol`) or of exchangeInfo; other messages are sent to no client
-(docs/TAPES.md). The file is scanned once before anything is served (0.1 s for 40,000 lines), so
-that a damaged tape is refused at once and not noticed in the middle of a night. Messages of a
-symbol that comes behind the scanned lines are such others. A message that turns out to be broken
-behind the scan is sent as recorded, for clients to refuse, and leaves the venue as it was.
+A time of 10, 13 or 16 digits counts as seconds, milliseconds or microseconds. Empty lines are left
+out. A message is the combined-stream JSON as it came, or, unwrapped, the body of a REST depth
+answer (to which our recorder adds a field `symbol`) or of exchangeInfo; other messages are sent to
+no client (docs/TAPES.md), nor are those of a symbol that comes behind the scanned lines.
+
+The file is scanned once before anything is served (0.1 s for 40,000 lines), so that a damaged tape
+is refused at once and not noticed in the middle of a night. The scan needs every line's form, all
+unwrapped messages, the first one of each stream, and others until it has enough samples of the
+clock. Any other message may be broken: it is sent as recorded, for clients to refuse, and leaves
+the venue as it was.
 """
 
 from __future__ import annotations
@@ -42,7 +46,7 @@ from minibot.kernel.errors import Refusal
 TAPES: Final = Path(__file__).with_name("shipped")
 DEMO_TAPE: Final = TAPES / "btcusdt_20240808.gz"
 
-# A night of one symbol has about this size; scanning it takes some two seconds.
+# Of the file as it lies on the disk, packed or not. A night of one symbol has about this size.
 SCAN_BYTES_MAX: Final = 64 << 20
 SCAN_LINES_MIN: Final = 50_000
 # From the first line that is no mark. The snapshot of a recorder arrives within a second; a later
@@ -207,7 +211,9 @@ class Tape:
         """Yield the frames in the order of the tape; where it goes back, time stands still.
 
         The payload of a message in the recorded form is passed on unread, so that it may be broken.
-        Another form is read; what is then no message comes as OTHER, of no symbol.
+        Another form is read; what is then no message comes as OTHER, of no symbol, and so does a
+        stream of a symbol that the scan did not reach. A depth answer whose symbol is not known
+        stays SNAPSHOT, of no symbol. A stream of the whole market has a symbol of its own.
 
         Raises:
             Refusal: A line behind the scan is not one of a tape, or the file is damaged there.
