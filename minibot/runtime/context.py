@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -129,8 +130,9 @@ def _type_of(root: tuple[Payload, int]) -> type[Payload]:
 
 
 def to_stderr(line: str) -> None:
-    """Write one line to standard error."""
-    print(line, file=sys.stderr, flush=True)
+    """Write one line to standard error; it is lost if that is closed, or a file on a full disk."""
+    with suppress(OSError, ValueError):
+        print(line, file=sys.stderr, flush=True)
 
 
 class RoleContext:
@@ -318,8 +320,8 @@ class RoleContext:
         """Stop the run: flag, then event, then message to the launcher; return the exit code.
 
         The exit code is STOPPED, or CRASHED if the event could not be written. The flag comes first
-        because it needs no space. A step that fails does not prevent the next ones: standard error
-        carries the reason at least.
+        because it needs no space. A step that fails does not prevent the next ones, down to the
+        line on standard error and the one in the log.
         """
         code = STOPPED
         event = None

@@ -91,7 +91,7 @@ def main() -> int:
     faulthandler.enable()
     ignore_signals()
     heartbeat = Heartbeat(arguments.name)
-    from minibot.runtime.context import STOPPED, open_context
+    from minibot.runtime.context import STOPPED, open_context, to_stderr
 
     try:
         context = open_context(arguments.name, arguments.run.resolve(), heartbeat)
@@ -101,7 +101,7 @@ def main() -> int:
             raise
         # Without a whole context nothing is journaled here: the launcher journals this record.
         heartbeat.send(stopped=record.reason_code, detail=record.detail)
-        print(f"STOP {record.reason_code}: {record.detail}", file=sys.stderr, flush=True)
+        to_stderr(f"STOP {record.reason_code}: {record.detail}")
         return STOPPED
     limit_memory(context.config.watchdog.rss_mb_max)
     return run_role(context)

@@ -1,7 +1,9 @@
-"""Context of a role's process: values from its profile."""
+"""Context of a role's process: values from its profile, and its STOP."""
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import os
 import subprocess
@@ -11,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from minibot.kernel.errors import ContractError
+from minibot.runtime.context import STOPPED
 from minibot.runtime.paths import PROJECT
 from minibot.runtime.runfiles import RUN_FILES
+from minibot.runtime.stop import StopRecord, is_flagged
 from minibot.watchdog.run_manifest import child_environ
 from tests.watchdog.watchdog_stage import Stage
 
@@ -39,6 +43,31 @@ def test_heart_beats_as_often_as_the_profile_says(tmp_path: Path) -> None:
     context = Stage(tmp_path, SETS).context()
 
     assert context.heartbeat.interval_s == 0.2
+    context.close_outputs()
+
+
+class Full(io.StringIO):
+    """Standard error that goes to a file on a full disk."""
+
+    def write(self, text: str) -> int:
+        """Refuse the text."""
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_stop_is_whole_although_standard_error_takes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A STOP on a full disk has flag, one event, exit code and log line, if they find room."""
+    stage = Stage(tmp_path / "var")
+    context = stage.context()
+    monkeypatch.setattr(sys, "stderr", Full())
+
+    assert context.stop(StopRecord(context.name, "RISK_LIMIT", "a limit")) == STOPPED
+
+    assert is_flagged(stage.var.flag)
+    assert len(stage.lines("stop_journal", context.name)) == 1
+    last = context.log.path.read_bytes().splitlines()[-1]
+    assert json.loads(last)["reason_code"] == "RISK_LIMIT"
     context.close_outputs()
 
 
