@@ -156,8 +156,9 @@ class Heartbeat:
             try:
                 sys.stdout.buffer.write(line + b"\n")
                 sys.stdout.buffer.flush()
-            except (BrokenPipeError, ValueError):
-                # The launcher is gone; the control channel shows that and ends the role.
+            except (OSError, ValueError):
+                # The launcher is gone, for which Windows has another error than a broken pipe; the
+                # control channel shows that and ends the role.
                 self._ended.set()
 
     def end(self) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import io
 import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 
@@ -54,6 +56,26 @@ def test_heartbeat_names_a_disk_call_of_any_file(monkeypatch: pytest.MonkeyPatch
     _, within, after = (json.loads(line)["sync_ns"] for line in stream.getvalue().splitlines())
     assert before <= within <= machine_ns()
     assert after == 0
+
+
+@pytest.mark.parametrize(
+    "error",
+    [BrokenPipeError(), OSError(errno.EINVAL, "Invalid argument"), ValueError("closed")],
+    ids=["Linux", "Windows", "closed"],
+)
+def test_heartbeat_to_a_launcher_that_is_gone_is_no_error(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """A role without its launcher stops beating, and its STOP goes on; Windows says EINVAL."""
+    hear(monkeypatch)
+    heartbeat = Heartbeat("risk_role", interval_s=3600.0)
+    gone = SimpleNamespace(write=Mock(side_effect=error))
+    monkeypatch.setattr(sys, "stdout", SimpleNamespace(buffer=gone))
+
+    heartbeat.send(stopped="WATCHDOG_LOST")
+
+    assert gone.write.called
+    heartbeat.end()
 
 
 @pytest.mark.process
