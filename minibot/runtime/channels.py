@@ -26,6 +26,8 @@ DRAIN = "drain"
 STOP = "stop"
 LEASE_INTERVAL_MS = 1_000
 BEAT_S = 1.0
+# When a lease was issued that never came: decades before a machine's clock begins.
+NO_LEASE_NS = -(10**18)
 # Shortest delay of the heartbeat thread that counts as a suspension; a thread that only sleeps and
 # writes a line on a busy machine is late by less.
 STILL_MS_MIN = 2_000
@@ -39,11 +41,14 @@ class Control:
     stopping: bool = False
     orphaned: bool = False
     epoch: int = 0
-    _issued_ns: int = 0
+    _issued_ns: int = NO_LEASE_NS
     _received_ns: int = field(default_factory=awake_ns)
 
     def lease_age_ms(self) -> int:
-        """Return the age of the last lease, on a clock that runs through suspend."""
+        """Return the age of the last lease, on a clock that runs through suspend.
+
+        Before the first one it is above any lifetime.
+        """
         return (suspend_ns() - self._issued_ns) // 1_000_000
 
     def silence_ms(self, since_ns: int = 0) -> int:

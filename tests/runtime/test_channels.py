@@ -132,6 +132,13 @@ def test_control_line_that_cannot_be_read_changes_nothing(line: str) -> None:
     assert dataclasses.astuple(control) == before
 
 
+def test_no_lease_is_fresh_before_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A role that starts a second after its machine has no lease of the longest lifetime."""
+    monkeypatch.setattr(channels, "suspend_ns", lambda: SECOND)
+
+    assert Control().lease_age_ms() > 60_000
+
+
 @pytest.mark.row("F68", "F81")
 def test_silence_of_the_launcher_counts_from_the_end_of_a_pause(
     monkeypatch: pytest.MonkeyPatch,
