@@ -331,7 +331,8 @@ class Shell:
         if moment - self._housekept_ns < HOUSEKEEPING_NS:
             return
         self._housekept_ns = moment
-        self._send_facts()
+        if not self._is_ahead:
+            self._send_facts()
         self._waiter.renew()
         self.order.sync()
         if moment - self._hinted_ns >= HINTS_NS:
@@ -352,7 +353,8 @@ class Shell:
         self.context.heartbeat.facts = facts
 
     def _health_fields(self) -> JsonObject:
-        facts = self.processor.core.facts()
+        core, last = self.processor.core, self.context.heartbeat.facts
+        facts = last if self._is_ahead else core.facts()
         fields: JsonObject = {
             "inputs": self._live.standing(),
             "dup_dropped": self.processor.dup_dropped,

@@ -11,9 +11,10 @@ from typing import Any, Final
 
 import pytest
 
+from minibot.cores.input_order import Taken
 from minibot.cores.messages import Message
 from minibot.cores.protocol import Core, Input
-from minibot.events.model import Beat, JsonObject, MarketTick, RunOpening
+from minibot.events.model import Beat, Event, JsonObject, MarketTick, RunOpening
 from minibot.events.names import CONTROL, EXECUTION_ROLE, RISK_ROLE, STRATEGY_ROLE, TICKS
 from minibot.execution.core import core_from_config, core_from_state
 from minibot.kernel.files import write_hashed
@@ -174,6 +175,31 @@ def test_snapshot_of_another_form_costs_a_role_no_more_than_a_longer_restart(
     assert shell.run() == CLEAN
     assert not path.exists()
     assert stage.acks(TICKS)[-1]["payload"]["to_seq"] == BEATS
+
+
+def test_facts_of_outputs_that_stay_unwritten_are_not_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A role that a stop keeps from writing its outputs reports nothing that follows from them."""
+    stage = Stage(tmp_path / "var")
+    publish(stage, CONTROL, OPENING)
+    control, heartbeat = Control(), SilentHeartbeat(STRATEGY_ROLE)
+    context = RoleContext(STRATEGY_ROLE, stage.run_dir, control, heartbeat)
+    core = Heavy(1)
+    shell = Shell(context, lambda _: core, lambda *_: core, lambda *_: None)
+    shell.restore()
+
+    def process(taken: Taken, now: int) -> list[tuple[str, Event]]:
+        control.take("stop")
+        monkeypatch.setattr(core, "facts", lambda: {"open_orders": 1})
+        return [("signals", taken.event)]
+
+    monkeypatch.setattr(shell.processor, "process", process)
+
+    assert shell.run() == STOPPED
+    assert stage.lines("signals") == []
+    assert heartbeat.facts == {}
+    assert "open_orders" not in stage.envelopes("health", STRATEGY_ROLE)[-1]["payload"]
 
 
 KILLED: Final = """
