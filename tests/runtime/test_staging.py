@@ -391,6 +391,38 @@ def test_stage_finish_with_a_damaged_new_file_puts_everything_back(
     assert content(tree) == before
 
 
+@pytest.mark.row("F156")
+def test_stage_finish_never_puts_a_damaged_old_file_back(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rollback whose old file is damaged, too, changes nothing until that file is there."""
+    stage_two(tree)
+    before = content(tree)
+    real = os.replace
+
+    def cut(source: Any, target: Any) -> None:
+        if Path(target) == tree / LIMITS:
+            raise KeyboardInterrupt
+        real(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", cut)
+        with pytest.raises(KeyboardInterrupt):
+            apply(tree)
+    (work,) = (tree / "staging/work").iterdir()
+    (work / "new" / LIMITS).write_bytes(b"rotten")
+    (work / "old" / CONFIG).write_bytes(b"rotten")
+    between = content(tree)
+
+    with pytest.raises(deploy.DeploymentStuck, match=f"{CONFIG}.* is damaged"):
+        deploy.finish(tree)
+
+    assert content(tree) == between
+    (tree / CONFIG).write_bytes(before[CONFIG])
+    assert deploy.finish(tree) == "rolled back"
+    assert content(tree) == before
+
+
 def test_stage_apply_after_a_cut_off_one_brings_it_to_its_end(tree: Path) -> None:
     """A repeated `apply` completes one that was cut off."""
     stage_two(tree)

@@ -53,8 +53,8 @@ def finish(project: Path) -> str | None:
         "completed" or "rolled back", or None when no deployment was under way.
 
     Raises:
-        DeploymentStuck: A file was changed meanwhile by someone else, and is not overwritten; or
-            one cannot be put in place.
+        DeploymentStuck: A file was changed meanwhile by someone else, and is not overwritten; one
+            cannot be put in place; or an old content that has to come back is damaged.
     """
     journal = project / JOURNAL
     try:
@@ -70,6 +70,7 @@ def finish(project: Path) -> str | None:
         _replace(work / "deployed.json", project / DEPLOYED)
         outcome = "completed"
     else:
+        _refuse_damaged(project, entries, work / "old")
         for entry in entries:
             _take_back(project, entry, work / "old")
         outcome = "rolled back"
@@ -94,6 +95,17 @@ def _refuse_foreign(project: Path, entries: list[Entry]) -> None:
                 f"{entry.path}: expected {entry.old_sha256 or 'no file'} or {entry.sha256}, "
                 f"found {found or 'no file'}; put one of them there (copies are in {WORK}), "
                 f"then repeat"
+            )
+
+
+def _refuse_damaged(project: Path, entries: list[Entry], old: Path) -> None:
+    """Raise when an old content that is not in its place any more is damaged, too."""
+    for entry in entries:
+        is_gone = entry.old_sha256 not in (None, _sha256(project / entry.path))
+        if is_gone and _sha256(old / entry.path) != entry.old_sha256:
+            raise DeploymentStuck(
+                f"{entry.path}: its old content, kept in {WORK}, is damaged; put a file with "
+                f"sha256 {entry.old_sha256} in place, then repeat"
             )
 
 
