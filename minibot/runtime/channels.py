@@ -59,6 +59,10 @@ class Control:
         """
         return (awake_ns() - max(since_ns, self._received_ns)) // 1_000_000
 
+    def is_leased_since(self, moment_ns: int) -> bool:
+        """Return whether a lease has come since a moment by `awake_ns`."""
+        return self._received_ns > moment_ns
+
     def take(self, line: str) -> None:
         """Apply one control line; an unknown or unreadable one changes nothing."""
         words = line.split()

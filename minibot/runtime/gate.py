@@ -126,10 +126,11 @@ class ExecutionGate(Gate):
         return self.context.control.silence_ms(heartbeat.resumed_ns)
 
     def _is_after_pause(self) -> bool:
-        """True if the lease expired while this process was suspended: a new one may come."""
-        # Since the end of the pause, and since the last lease.
-        is_short = self._silence_ms() <= self._lease_ms
-        return is_short and self.context.control.silence_ms() > self._lease_ms
+        """True if this process, or the machine, paused after the last lease: a new one may come."""
+        is_short = self._silence_ms() <= self._lease_ms  # Since the end of the pause.
+        return is_short and not self.context.control.is_leased_since(
+            self.context.heartbeat.resumed_ns
+        )
 
     def _is_stopped(self) -> bool:
         for role in self.context.roles.roles:

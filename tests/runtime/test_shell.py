@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
+from functools import partial
 from itertools import count
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, Popen
+from types import SimpleNamespace
 from typing import Any, Final
 
 import pytest
@@ -16,11 +19,13 @@ from minibot.cores.messages import Message
 from minibot.cores.protocol import Core, Input
 from minibot.events.model import Beat, Event, JsonObject, MarketTick, RunOpening
 from minibot.events.names import CONTROL, EXECUTION_ROLE, RISK_ROLE, STRATEGY_ROLE, TICKS
+from minibot.events.unit_sizes import NS_PER_S
 from minibot.execution.core import core_from_config, core_from_state
 from minibot.kernel.files import write_hashed
 from minibot.kernel.queue import open_writer
 from minibot.kernel.verify import verify_tree
-from minibot.runtime.channels import Control, SilentHeartbeat
+from minibot.runtime import channels
+from minibot.runtime.channels import Control, Heartbeat, SilentHeartbeat
 from minibot.runtime.clock import suspend_ns
 from minibot.runtime.context import CLEAN, STOPPED, Output, RoleContext
 from minibot.runtime.restart import SNAPSHOT_FILE
@@ -104,6 +109,36 @@ def test_draining_role_leaves_once_it_has_taken_every_published_input(
 
     assert drained.shell.run() == CLEAN
     assert drained.taken() == {CONTROL: 1, TICKS: BEATS}
+
+
+@pytest.mark.row("F77", "F81")
+@pytest.mark.parametrize("awake_s", [0, 30], ids=["machine", "processes"])
+def test_executor_that_paused_before_an_append_waits_for_the_next_lease(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, awake_s: int
+) -> None:
+    """A pause between an input and its outputs does not end the run, whatever slept."""
+    moments = {"awake_ns": 10 * NS_PER_S, "suspend_ns": 10 * NS_PER_S}
+    for name in moments:
+        monkeypatch.setattr(channels, name, partial(moments.__getitem__, name))
+    monkeypatch.setattr(sys, "stdout", SimpleNamespace(buffer=io.BytesIO()))
+    stage = Stage(tmp_path / "var")
+    control, heartbeat = Control(), Heartbeat(EXECUTION_ROLE)
+    context = RoleContext(EXECUTION_ROLE, stage.run_dir, control, heartbeat)
+    shell = Shell(context, core_from_config, core_from_state, lambda *_: None)
+    shell.restore()
+
+    def lease(_: float = 0) -> None:
+        control.take(f"lease {moments['suspend_ns']} 1")
+
+    monkeypatch.setattr("minibot.runtime.gate.time", SimpleNamespace(sleep=lease))
+    lease()
+    moments["suspend_ns"] += 30 * NS_PER_S
+    moments["awake_ns"] += awake_s * NS_PER_S
+
+    assert not shell.gate.may_take()
+    assert shell.gate.check_append() is None
+    assert not is_flagged(stage.var.flag)
+    heartbeat.end()
 
 
 class Heavy(Core):
