@@ -161,7 +161,7 @@ def load_secrets(path: str | None, project: Path, environ: Mapping[str, str]) ->
     named = path if path is not None else environ.get(ENVIRONMENT_KEY)
     if not named:
         return Secrets({}, None)
-    file = Path(named).expanduser()
+    file = Path(os.path.expanduser(named))
     refuse_inside(file, project)
     secrets = Secrets(_parse(_read(file), file), file)
     redact.learn(secrets.reveal(name) for name in secrets.names)
@@ -231,11 +231,16 @@ def _parse(text: str, file: Path) -> dict[str, str]:
 
 
 def _once(pairs: Iterable[tuple[str, Any]], file: Path) -> dict[str, Any]:
-    """Return pairs of name and value as a mapping; refuse a name that occurs twice."""
+    """Return pairs of name and value as a mapping; refuse a name that occurs twice, or no text."""
     values: dict[str, Any] = {}
     for name, value in pairs:
         if name in values:
             raise _malformed(file, "a name appears twice")
+        try:
+            f"{name}{value}".encode()
+        except UnicodeEncodeError:
+            why = "a name or value holds half a letter (a lone surrogate)"
+            raise _malformed(file, why) from None
         values[name] = value
     return values
 

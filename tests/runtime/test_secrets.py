@@ -117,8 +117,9 @@ def test_secrets_file_open_to_others_is_refused(tmp_path: Path, mode: int) -> No
         "no equals sign sesame-open",
         '{"a": "sesame-open"',
         '{"a":' * 9000 + '"sesame-open"' + "}" * 9000,
+        r'{"a": ["\ud83dsesame-open"]}',
     ],
-    ids=["broken", "no equals sign", "cut off", "deep"],
+    ids=["broken", "no equals sign", "cut off", "deep", "half a letter"],
 )
 def test_secrets_file_that_is_malformed_is_refused_without_its_content(
     tmp_path: Path, text: str
@@ -175,6 +176,14 @@ def test_secrets_path_without_a_readable_file_is_refused_by_name(tmp_path: Path,
         load_secrets(str(path), tmp_path / "project", {})
 
     assert refused.value.exit_code == 4
+
+
+def test_secrets_path_in_the_home_of_nobody_is_refused_by_name(tmp_path: Path) -> None:
+    """A `~` of a user whom the system does not know is a refusal, never a traceback."""
+    path = "~no-such-user/secrets.env"
+
+    with pytest.raises(Refusal, match=r"~no-such-user.*secrets\.env cannot be read"):
+        load_secrets(None, tmp_path / "project", {"MINIBOT_SECRETS_FILE": path})
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no FIFO in a folder")
