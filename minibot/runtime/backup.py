@@ -5,9 +5,9 @@
 
 A backup of an open run holds its queues as if the machine had died at one moment (`kernel.cut`);
 the operators' stop journal, the flag and the AI's files are read a little later. A backup of a
-finished run is its sealed folder, with its STOP if that is still raised. The list of files comes
-last: without it nothing counts. A file whose name some system could not restore is left out, and
-the backup says so.
+finished run is its sealed folder and the AI's files, with its STOP if that is still raised. The
+list of files comes last: without it nothing counts. A file whose name some system could not restore
+is left out, and the backup says so.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 Monotonic time of the machine is never scaled; whether it passes during suspend depends on the
 system. Market time starts at the run's origin and passes `speed` times as fast. Every process of a
 run, even a restarted one, computes it from `clock.json` and never from its own wall clock. Until
-that file exists the clock stays at the origin of the manifest.
+that file exists the clock stays at the origin of the manifest. The launcher, which writes the file,
+never reads it: its own clock starts by `begin`.
 """
 
 from __future__ import annotations
@@ -109,7 +110,10 @@ class RunClock:
         return self.at_machine_ns(machine_ns())
 
     def at_machine_ns(self, moment_ns: int) -> int:
-        """Return the market time at a monotonic time; the origin until the clock runs."""
+        """Return the market time at a monotonic time; the origin until this clock runs.
+
+        It does not look for `clock.json`: `now_ms` and `is_running` do.
+        """
         origin = self._machine_origin_ns
         if origin is None:
             return self._origin_ms

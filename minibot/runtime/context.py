@@ -73,7 +73,10 @@ class Output:
     planted: PlantedFaults | None = None
 
     def append(self, events: Sequence[Event]) -> int:
-        """Append and publish events, durably unless the writer is lazy; return the first's seq."""
+        """Append and publish events; return the first's seq.
+
+        On return they are durable, except in `recommendations`, `health` and `incidents`.
+        """
         return self.writer.append_json(self._planted(self.codec.encode_all(self.queue, events)))
 
     def write(self, events: Sequence[Event]) -> None:
@@ -244,7 +247,7 @@ class RoleContext:
         return self.var.queues / queue / "inbox.jsonl"
 
     def report_recovery(self) -> None:
-        """Journal, once, the damage that recovery cut from a queue of this role."""
+        """Report once, by `incident`, the damage that recovery cut from a queue of this role."""
         while self._recoveries:
             queue, kept, cut = self._recoveries.pop()
             self.incident(

@@ -55,8 +55,9 @@ class PlantedFaults:
         name: The fault.
         role: The role whose process carries it.
         queue: The queue in which the spoiled event appears.
-        after: Number of events in that queue before the spoiled one; for `poison_event` the seq of
-            the line at which the core crashes.
+        after: Number of events that the role's process writes into that queue before the spoiled
+            one, counted anew after a restart; for `poison_event` the seq of the line at which the
+            core crashes.
         after_ms: Time before an instrument goes wrong.
         amount: Amount added to the instrument's value.
     """

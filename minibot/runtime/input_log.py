@@ -77,7 +77,11 @@ class InputLog:
         return self._writer
 
     def take(self, queue: str, seq: int) -> int:
-        """Log that a line is taken now; return its range's `taken_ts`."""
+        """Log that a line is taken now; return its range's `taken_ts`.
+
+        The line continues the open range if it is the next one of the same queue and within 100 ms
+        of market time. Else, and after each `close`, it begins a new one.
+        """
         current = self._range
         if current is not None:
             follows = current.queue == queue and current.to_seq + 1 == seq

@@ -198,10 +198,11 @@ def run_of(line: bytes) -> str | None:
 
 
 def shown(value: object, depth: int = 0) -> object:
-    """Return `value` for a log line: without secrets, bounded, JSON values only.
+    """Return `value` for a log line: its texts without secrets, bounded, JSON values only.
 
-    Secrets are removed before the value is cut, so that no part of one survives at the edge. Long
-    texts, long lists and deep nesting are cut; values that JSON lacks appear as text.
+    Secrets are removed before a text is cut, so that no part of one survives at the edge. Integers
+    are not searched. Long texts, long lists and deep nesting are cut; values that JSON lacks appear
+    as text.
     """
     if value is None or isinstance(value, bool | int):
         return value

@@ -14,8 +14,8 @@ def leave_request(folder: Path, run_id: str, kind: str, **fields: object) -> Pat
     """Write one request for a run and return its file.
 
     Raises:
-        RunStop: The disk refuses; or PERMISSIONS_UNSAFE, the run is another user's, whose launcher
-            could not read the file.
+        RunStop: The disk refuses; or, except on Windows, PERMISSIONS_UNSAFE: the folder is another
+            user's, whose launcher could not read the file.
     """
     if sys.platform != "win32" and folder.is_dir():
         owner, user = folder.stat().st_uid, os.geteuid()

@@ -162,7 +162,11 @@ class Restart:
     def _snapshot(self) -> tuple[Processor, Mapping[str, Position]]:
         """Return the processor of the last snapshot, and how far each output was written then.
 
-        Without a usable one the restart only takes longer.
+        Without a usable one the restart only takes longer: a damaged one is removed, and one of
+        another run is left out.
+
+        Raises:
+            RunStop: The system refuses to read it.
         """
         context, config = self._context, self._context.config.raw
         path = self._folders[self._primary] / SNAPSHOT_FILE

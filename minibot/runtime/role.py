@@ -83,7 +83,12 @@ def run_role(context: RoleContext) -> int:
 
 
 def main() -> int:
-    """Parse the command line and run the role."""
+    """Parse the command line and run the role; return the exit code.
+
+    Before there is a whole context, an error that `stop_record` knows is a STOP, too. Any other,
+    such as the refusal of a secrets file, ends the process by its traceback, with exit code 1: a
+    crash.
+    """
     parser = argparse.ArgumentParser(prog="python -m minibot.runtime.role")
     parser.add_argument("name")
     parser.add_argument("--run", type=Path, required=True)

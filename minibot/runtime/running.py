@@ -98,7 +98,9 @@ def running_run(var: Var, patience_s: float | None = None) -> str | None:
     """Return the id of the run that holds this `var/`, or None.
 
     A run whose process `current.json` names is found without the lock, so without a wait for it.
-    With None the lock may still be held, by a run that starts or by a deployment.
+    While the lock is held, the run of the note counts too, unless its process has ended or died;
+    without a note, the run of a fresh live status. With None the lock may still be held, by a run
+    that starts or by a deployment.
 
     Args:
         var: The folder.
@@ -202,7 +204,14 @@ def note_current(var: Var, run_id: str) -> None:
 
 
 def note_ended(var: Var, run_id: str) -> None:
-    """Note that the run's process writes nothing any more, though it may still live."""
+    """Note that the run's process writes nothing any more, though it may still live.
+
+    A note of another run is left as it is.
+
+    Raises:
+        IntegrityError: The note is missing or damaged.
+        RunStop: The disk refuses.
+    """
     path = var.root / CURRENT_FILE
     note = read_hashed(path)
     if note["run_id"] == run_id:

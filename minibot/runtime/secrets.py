@@ -2,9 +2,9 @@
 
 The file lies outside the project's tree (N-11): its path comes from the config key `secrets.path`
 or the environment variable `MINIBOT_SECRETS_FILE`. The night trades without any secret; a profile
-may ask for one to sign seals or to address alerts. All values are known here, so that no log line,
-event or dump can carry them (N-12). A secret is never returned as text by accident: `Secrets` shows
-names, and a value leaves it through `reveal`.
+may ask for one to sign seals or to address alerts. All values of at least six characters are known
+here, so that no text of a log line, event or dump can carry them (N-12). A secret is never returned
+as text by accident: `Secrets` shows names, and a value leaves it through `reveal`.
 
 File: one JSON object, or `NAME=value` lines as in a `.env` file; `#` starts a comment line. A name
 that occurs twice is refused: one of its values would never be removed from text.

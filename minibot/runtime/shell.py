@@ -46,8 +46,8 @@ Keep = Callable[[Core, bool], None]
 # A role whose new inputs cannot trigger a decision leaves the processors this long to the others.
 GIVE_WAY_S = 0.001
 HOUSEKEEPING_NS = 1_000_000_000
-# Between savings of cursors and copied acks. Each atomic file is a commit of the file system, for
-# which the syncs of decisions wait.
+# Between savings of cursors and syncs of copied acks, which are written in each turn. Each atomic
+# file is a commit of the file system, for which the syncs of decisions wait.
 HINTS_NS = 5_000_000_000
 # Every process of a run reads the same clock. An event further ahead of it was written by none of
 # them; one further behind it counts as written by another run.
@@ -63,8 +63,9 @@ def run_core(
 ) -> int:
     """Drive one role until a command ends it or it has to stop; return the exit code.
 
-    `keep` is called with the core once a second and at the end, after its outputs are durable, to
-    write files that only mirror the queues.
+    `keep` is called with the core, whose outputs are durable by then, to write files that only
+    mirror the queues: once a second, and at the end, but not after a STOP by the core's own
+    decision, nor with a core that is ahead of its queues.
     """
     shell = Shell(context, core_from_config, core_from_state, keep)
     shell.restore()
@@ -147,7 +148,7 @@ class Shell:
     def run(self) -> int:
         """Process events until drained, stopped or orphaned."""
         context = self.context
-        # Not if the launcher already knows a STOP, which may be this one.
+        # If the gate ends the role, the launcher is gone or knows a STOP, which may be this one.
         if self._restored_stop is not None and self.gate.check() is None:
             self._stop_by_decision(self._restored_stop)
             return STOPPED

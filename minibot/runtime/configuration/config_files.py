@@ -113,10 +113,11 @@ def leaves_below(value: Any, path: str) -> Iterator[str]:
 
 
 def parse(text: str) -> Any:
-    """Return the value of a JSON text without duplicate keys, floats or integers over 64 bits.
+    """Return the value of a JSON text; a number with a point or an exponent becomes its own text.
 
     Raises:
-        ValueError: It is not such JSON, or nested deeper than `DEPTH_MAX`.
+        ValueError: It is not JSON, has a key twice, an integer over 64 bits or `NaN`, or is nested
+            deeper than `DEPTH_MAX`.
         RecursionError: It is nested deeper than JSON can be read.
     """
     value = json.loads(

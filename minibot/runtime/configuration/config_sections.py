@@ -297,7 +297,7 @@ class Embedded:
 class Queues:
     """The durable queues."""
 
-    base_dir: Annotated[str, string(1, 500), "Folder of the queues, below paths.var."]
+    base_dir: Annotated[str, string(1, 500), "Folder of the queues: queues, below paths.var."]
     names: Annotated[
         tuple[str, ...],
         listed(string(most=40, pattern="^[a-z][a-z_]*$", title="small letters and _"), 8, 64),
@@ -378,7 +378,7 @@ class Market:
 class Ai:
     """The isolated AI."""
 
-    base_dir: Annotated[str, string(1, 500), "Folder of the AI's files, below paths.var."]
+    base_dir: Annotated[str, string(1, 500), "Folder of the AI's files: ai, below paths.var."]
     enabled: Annotated[bool, "Start the AI."]
     required: Annotated[bool, "Refuse to run without it."]
     isolation_min: Annotated[
@@ -545,7 +545,7 @@ class Chaos:
     after: Annotated[
         int | None,
         whole(0, 1_000_000_000),
-        "Events that the queue gets before the spoiled one.",
+        "Events that the role's process writes into the queue before the spoiled one.",
     ] = field(default=None, metadata=OPTIONAL)
     after_ms: Annotated[
         int | None,
@@ -640,7 +640,9 @@ class BackupSection:
         int, whole(1000, 86_400_000), "Time between two backups; an hour is 3600000."
     ]
     folder: Annotated[
-        str, string(1, 500), "Folder of the backups, outside of paths.var; best on another disk."
+        str,
+        string(1, 500),
+        "Folder of the backups, neither in paths.var nor around it; best on another disk.",
     ]
     keep: Annotated[int, whole(1, 10_000), "Number of backups kept; older ones are deleted."]
 

@@ -53,7 +53,8 @@ def is_looser(key: str, own: Any, value: Any) -> bool:
 
     Args:
         key: The key.
-        own: Its value in the profile; None for a key that is absent or null.
+        own: Its value in the profile; None for a key that is absent or null. A limit in `UNSAID`
+            then has the value there.
         value: The value instead, of the profile's kind or as text.
     """
     name = _limit_of(key)
@@ -93,7 +94,8 @@ def loosening_violations(
     Args:
         raw: The profile with all of its layers.
         origin: Where each dotted key's value comes from.
-        own: Values without the layer, by each dotted key that it gives.
+        own: Values without the layer, by each dotted key that it gives: a key of a section, whose
+            value may be an object, but none inside that object.
         layer: The layer's name as an origin.
     """
     for key, former in own.items():

@@ -42,7 +42,9 @@ def code_manifest(project: Path) -> dict[str, str]:
 
 
 def code_sha256(project: Path, config: Mapping[str, bytes] | None = None) -> str:
-    """Return one hash over all `.py` and `.json` files of minibot, contracts and config.
+    """Return one hash over paths and contents of `.py` and `.json` files.
+
+    They are all those of minibot, then of contracts, then of config, each folder sorted by path.
 
     Args:
         project: Root of the checkout.

@@ -183,6 +183,8 @@ def problems(project: Path, pending: Pending) -> list[str]:
 def apply(project: Path, run_lock: Path) -> tuple[str, ...]:
     """Deploy all staged files or none; return the paths deployed.
 
+    A deployment that was cut off is finished first, even if the staged files are refused then.
+
     Args:
         project: Root of the checkout.
         run_lock: The lock that a run on the user's `var` holds; code never changes under a run.

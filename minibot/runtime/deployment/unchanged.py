@@ -17,7 +17,8 @@ from minibot.events.reasons import CODE_CHANGED
 from minibot.kernel.errors import RunStop
 from minibot.runtime.deployment.deployed import CACHE, CONFIG, code_sha256, digests_below
 
-# Folders from which a run's process loads. Profiles have their own pins.
+# Folders from which a run's process loads. Profiles have their own pins, and each process checks a
+# compiled build itself (`minibot.compiled`).
 FOLDERS: Final = ("minibot", "contracts")
 DATA_SUFFIX: Final = ".json"
 NAMED_MAX: Final = 3
