@@ -107,6 +107,7 @@ class JailedProcess:
     def send(self, frame: Frame, *, may_drop: bool = False) -> bool:
         """Put a frame into the buffer; return False when it was dropped instead.
 
+        It is dropped for want of room, or because the process has closed its output.
         Frames that may not be dropped are few, and their senders limit them; they have four times
         the room.
         """
@@ -135,6 +136,15 @@ class JailedProcess:
             self._incoming.clear()
             self._changed.notify_all()
         return lines
+
+    @property
+    def has_closed(self) -> bool:
+        """Return whether its output has ended or broke, so that nothing more is sent to it.
+
+        Its last lines may still be unread, unlike with `has_ended`.
+        """
+        with self._changed:
+            return self._ended
 
     @property
     def has_ended(self) -> bool:

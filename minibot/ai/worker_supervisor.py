@@ -133,9 +133,12 @@ class WorkerSupervisor:
     def send(self, rows: list[Row]) -> bool:
         """Send market rows; False when the worker did not keep up: they are dropped, and counted.
 
-        Without a ready worker there is nothing to keep up with.
+        Without a ready worker, or with one that has ended, there is nothing to keep up with.
         """
-        if self.state != READY or self._child is None or not rows or self.offer(rows):
+        child = self._child
+        if self.state != READY or child is None or not rows or self.offer(rows):
+            return True
+        if child.has_closed:
             return True
         self.counters["ai_rows_dropped"] += len(rows)
         return False
@@ -148,8 +151,12 @@ class WorkerSupervisor:
         return child.send({"t": "rows", "rows": rows}, may_drop=True)
 
     def say(self, frame: Frame) -> None:
-        """Send a frame that must arrive; a worker whose pipe is too full for it counts as hung."""
-        if self._child is not None and not self._child.send(frame):
+        """Send a frame that must arrive; a worker whose pipe is too full for it counts as hung.
+
+        One that has ended is left to `turn`, which judges its last lines, and then tells why.
+        """
+        child = self._child
+        if child is not None and not child.send(frame) and not child.has_closed:
             self._fail("its pipe is full")
 
     def ask(self, question: Question) -> bool:
@@ -244,10 +251,9 @@ class WorkerSupervisor:
 
     def _watch(self, child: JailedProcess) -> None:
         moment = self._machine_ns()
-        if child.broken:
-            self._fail(f"its pipe broke: {child.broken}")
-        elif child.has_ended:
-            self._fail(f"it ended: {child.last_words or 'without a word'}")
+        if child.has_ended:
+            ended = f"it ended: {child.last_words or 'without a word'}"
+            self._fail(f"its pipe broke: {child.broken}" if child.broken else ended)
         elif self.state == STARTING:
             if moment - self._heard_ns > STARTING_MS_MAX * NS_PER_MS:
                 self._fail(f"no hello within {STARTING_MS_MAX} ms")

@@ -15,7 +15,13 @@ import psutil
 import pytest
 
 from minibot.ai.drafts import Answer, Expected, Question
-from minibot.ai.frames import DRAFT_BYTES_MAX, RESULT_BYTES_MAX, LineSplitter, decode_frame
+from minibot.ai.frames import (
+    DRAFT_BYTES_MAX,
+    RESULT_BYTES_MAX,
+    LineSplitter,
+    decode_frame,
+    encode_frame,
+)
 from minibot.ai.jailed_process import JailedProcess
 from minibot.ai.nore_ai_worker_v1 import NICENESS, TASKS, command
 from minibot.ai.probabilities import millionths_text
@@ -23,7 +29,7 @@ from minibot.ai.recent import BARS_KEPT
 from minibot.ai.rows import BAR, Row, row_of
 from minibot.ai.service import AiService
 from minibot.ai.settings import ai_settings
-from minibot.ai.vector import FEATURES
+from minibot.ai.vector import FEATURES, FEATURES_VERSION
 from minibot.ai.worker_supervisor import (
     OFF,
     READY,
@@ -489,6 +495,62 @@ def test_worker_that_lost_bars_answers_with_all_of_them_again(tmp_path: Path) ->
 
     assert found == {ts: wanted[ts] for ts in found}
     assert clerk.keeper.restarts == 0
+
+
+LAST_WORDS = """
+import os, sys
+hello, last = sys.argv[1:]
+os.write(1, hello.encode())
+sys.stdin.readline()
+os.write(1, last.encode())
+sys.exit("boom")
+"""
+HELLO = encode_frame(
+    {
+        "t": "hello",
+        "isolation": {"level": LEVEL_HERE},
+        "leaks": {"variables": [], "descriptors": []},
+        "features": list(FEATURES),
+        "features_version": FEATURES_VERSION,
+    }
+).decode()
+ORDER = '{"t":"draft","type":"order_intent"}\n'
+
+
+@pytest.mark.row("N-101")
+@pytest.mark.parametrize(
+    ("last", "forbidden", "why"),
+    [(ORDER, 1, "it sent a draft of type 'order_intent'"), ("", 0, "it ended: boom")],
+)
+def test_worker_that_ends_while_rows_flow_is_judged_by_its_last_words(
+    tmp_path: Path, last: str, forbidden: int, why: str
+) -> None:
+    """Rows that reach no worker any more hide neither a drafted order nor why it ended."""
+    config = load_config(PROJECT / "config" / "nore-demo.v1.json", [], {}).raw
+    config = {**config, "ai": {**config["ai"], "isolation_min": {sys.platform: LEVEL_HERE}}}
+    settings = ai_settings(config, run_id=RUN_ID, root=tmp_path / "ai", symbols=(SYMBOL,))
+    started: list[JailedProcess] = []
+
+    def start_child() -> JailedProcess:
+        argv = [sys.executable, "-I", "-c", LAST_WORDS, HELLO, last]
+        work = settings.root / "work"
+        started.append(JailedProcess(argv, work, line_bytes_max=DRAFT_BYTES_MAX))
+        return started[-1]
+
+    clerk = AiService(settings, start_child, time.monotonic_ns)
+    clerk.keeper.start()
+    wait_until(lambda: clerk.turn(START_TS) and clerk.keeper.state in (READY, OFF), "ready")
+    child = started[0]
+    wait_until(lambda: not child.send({"t": "ping", "n": 1}) and child.last_words, "its end")
+    for payload, ts in next(market(0, 1, prices=lambda second: 60_000.0)):
+        clerk.take(TICKS, 1, Event(ts, "tick", "market_role", RUN_ID, "0" * 64, payload), ts)
+    outcome = clerk.turn(START_TS)
+    dropped = clerk.keeper.counters["ai_rows_dropped"]
+    clerk.end(START_TS)
+
+    assert len(outcome.forbidden) == forbidden
+    assert why in outcome.warnings[0]
+    assert dropped == 0
 
 
 def test_questions_are_bounded_by_rate_and_by_what_is_open(bench: Callable[..., Bench]) -> None:
