@@ -56,30 +56,32 @@ class LineSplitter:
         self._line_bytes_max = line_bytes_max
         self._rest = bytearray()
 
-    def take(self, data: bytes) -> list[bytes]:
-        """Return the lines that are now complete, without their newlines.
+    def take(self, data: bytes) -> Iterator[bytes]:
+        """Yield the lines that are now complete, without their newlines.
 
         Raises:
-            FrameError: A line is longer than allowed.
+            FrameError: A line is longer than allowed; those before it were yielded.
         """
         searched = len(self._rest)
         self._rest += data
-        if self._rest.find(b"\n", searched) < 0:
-            if len(self._rest) > self._line_bytes_max:
-                raise FrameError(f"a line is longer than {self._line_bytes_max} bytes")
-            return []
-        *lines, rest = bytes(self._rest).split(b"\n")
-        self._rest = bytearray(rest)
-        if any(len(line) > self._line_bytes_max for line in (*lines, rest)):
+        if self._rest.find(b"\n", searched) >= 0:
+            *lines, rest = bytes(self._rest).split(b"\n")
+            self._rest = bytearray(rest)
+            for line in lines:
+                self._check(line)
+                yield line
+        self._check(self._rest)
+
+    def _check(self, line: bytes | bytearray) -> None:
+        if len(line) > self._line_bytes_max:
             raise FrameError(f"a line is longer than {self._line_bytes_max} bytes")
-        return lines
 
 
 def read_lines(descriptor: int, line_bytes_max: int) -> Iterator[bytes]:
     """Yield the lines of a pipe until its end.
 
     Raises:
-        FrameError: A line is longer than allowed.
+        FrameError: A line is longer than allowed; those before it were yielded.
     """
     splitter = LineSplitter(line_bytes_max)
     while data := os.read(descriptor, READ_BYTES):

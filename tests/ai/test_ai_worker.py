@@ -18,6 +18,7 @@ from minibot.ai.drafts import Answer, Expected, Question
 from minibot.ai.frames import (
     DRAFT_BYTES_MAX,
     RESULT_BYTES_MAX,
+    FrameError,
     LineSplitter,
     decode_frame,
     encode_frame,
@@ -520,7 +521,13 @@ ORDER = '{"t":"draft","type":"order_intent"}\n'
 @pytest.mark.row("N-101")
 @pytest.mark.parametrize(
     ("last", "forbidden", "why"),
-    [(ORDER, 1, "it sent a draft of type 'order_intent'"), ("", 0, "it ended: boom")],
+    [
+        (ORDER, 1, "it sent a draft of type 'order_intent'"),
+        (ORDER + "x" * 20_000, 1, "it sent a draft of type 'order_intent'"),
+        ("x" * 20_000, 0, "its pipe broke: a line is longer than 16384 bytes"),
+        ("", 0, "it ended: boom"),
+    ],
+    ids=["order", "order and a long line", "long line", "crash"],
 )
 def test_worker_that_ends_while_rows_flow_is_judged_by_its_last_words(
     tmp_path: Path, last: str, forbidden: int, why: str
@@ -605,8 +612,12 @@ def test_lines_are_cut_the_same_however_they_arrive() -> None:
     """Lines are cut equally from single bytes or blocks; a line over its bound is an error."""
     data = b"one\n\ntwo\nthree"
     whole, single = LineSplitter(10), LineSplitter(10)
-    assert whole.take(data) == [b"one", b"", b"two"]
+    assert list(whole.take(data)) == [b"one", b"", b"two"]
     assert [line for byte in data for line in single.take(bytes([byte]))] == [b"one", b"", b"two"]
+    lines = whole.take(b"\nfour\n" + b"x" * 11 + b"\nfive\n")
+    assert [next(lines), next(lines)] == [b"three", b"four"]
+    with pytest.raises(FrameError):
+        next(lines)
 
 
 def test_child_that_cannot_be_started_is_off(tmp_path: Path) -> None:
