@@ -127,11 +127,14 @@ class AiService:
     # --- events in ----------------------------------------------------------------------------
 
     def warm(self, queue: str, seq: int, event: Event) -> None:
-        """Process an event from before a restart again: remember it, ask nothing."""
-        if isinstance(event.payload, ModelActive):
+        """Process an event from before a restart again: remember it, ask nothing.
+
+        A `model_active` is passed over like any event of a queue that is not permitted: the active
+        model comes from disk.
+        """
+        if queue not in self.settings.permitted:
             return
-        if queue in self.settings.permitted:
-            self.rows.take(queue, seq, event)
+        self.rows.take(queue, seq, event)
         if queue == TICKS:
             self._tick_seq = seq
             row = row_of(event.payload)

@@ -679,6 +679,16 @@ def test_answer_about_a_model_that_another_has_followed_changes_nothing(root: Pa
     assert (clerk.model_id, clerk.model_note) == (two, "")
 
 
+def test_clerk_started_again_remembers_nothing_of_a_queue_that_is_not_permitted(root: Path) -> None:
+    """A worker gets no ticks where `ai.permitted_queues` lacks them, also after a restart."""
+    clerk = clerk_of(root, "nore-demo", 'ai.permitted_queues=["fills","signals"]')
+    payload = bar("1s", 60_000.0, START_TS)
+
+    clerk.warm(TICKS, 1, Event(START_TS, "bar", "market_role", RUN_ID, "0" * 64, payload))
+
+    assert clerk.recent.rows() == []
+
+
 def test_symbols_beyond_the_rate_of_questions_take_turns(root: Path) -> None:
     """With more symbols than questions in an interval each symbol is asked about, only later."""
     symbols = tuple(f"P{number:02}USDT" for number in range(15))
