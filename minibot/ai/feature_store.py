@@ -82,7 +82,8 @@ def write_pack(ai_root: Path, dataset: Dataset, *, created_ts: int) -> str:
         "file": {"name": ROWS_FILE, "bytes": size, "sha256": digest},
         "dataset": dataset.manifest(),
     }
-    write_hashed(folder / MANIFEST_FILE, manifest)
+    # Without the sums it is no pack yet: a manifest that is there may be damaged, and is replaced.
+    write_hashed(folder / MANIFEST_FILE, manifest, generation=1)
     raw = read_whole(folder / MANIFEST_FILE)
     write_atomic(folder / SUMS_FILE, _sums(digest, raw))
     return version

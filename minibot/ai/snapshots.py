@@ -38,6 +38,8 @@ ASKED: Final = ("horizon_ms", "bar_interval", "trend_interval", "label_bps_min")
 _SCHEMA: Final = "minibot.model_snapshot"
 _ID: Final = re.compile(r"lgbm-[0-9a-f]{16}", re.ASCII)
 _SMALL_BYTES_MAX: Final = 1 << 20
+# Always the first: the next one would be read from the file before, whose damage would end a run.
+_GENERATION: Final = 1
 
 
 class SnapshotRefused(Exception):
@@ -124,7 +126,7 @@ class Snapshots:
             "features_version": FEATURES_VERSION,
             "training": dict(training),
         }
-        write_hashed(folder / MANIFEST_FILE, manifest)
+        write_hashed(folder / MANIFEST_FILE, manifest, generation=_GENERATION)
         write_atomic(folder / SUMS_FILE, _sums(folder))
         return model_id
 
@@ -150,8 +152,9 @@ class Snapshots:
         return Snapshot(model_id, text, manifest)
 
     def write_verdict(self, model_id: str, verdict: Mapping[str, Any]) -> None:
-        """Write the gate's verdict on a snapshot."""
-        write_hashed(self.folder(model_id) / GATE_FILE, {**verdict, "model_id": model_id})
+        """Write the gate's verdict on a snapshot, also over a damaged one."""
+        path = self.folder(model_id) / GATE_FILE
+        write_hashed(path, {**verdict, "model_id": model_id}, generation=_GENERATION)
 
     def verdict(self, model_id: str) -> Mapping[str, Any] | None:
         """Return the gate's verdict on a snapshot; None without a usable one."""

@@ -324,6 +324,17 @@ def test_pack_of_the_most_and_widest_rows_of_a_training_is_small_enough_to_be_re
     assert line * ROWS_MAX * 100 // (100 - HOLDOUT_PERCENT) <= ROWS_BYTES_MAX
 
 
+def test_pack_without_its_sums_is_written_again_over_any_damage(tmp_path: Path) -> None:
+    """A damaged manifest that a pack was left with ends no training."""
+    data = Dataset([Row(START_TS, SYMBOL, (0,) * len(FEATURES), SELL)])
+    version = write_pack(tmp_path, data, created_ts=5)
+    (tmp_path / "packs" / version / "sha256").unlink()
+    (tmp_path / "packs" / version / "manifest.json").write_bytes(b"{}\n")
+
+    assert write_pack(tmp_path, data, created_ts=5) == version
+    assert list(read_pack(tmp_path, version).rows) == list(data.rows)
+
+
 @pytest.mark.parametrize("version", ["../../etc", "features-v1-" + "0" * 15, "", "/abs", "x" * 300])
 def test_pack_of_a_foreign_name_is_refused(tmp_path: Path, version: str) -> None:
     """A pack's version must be a name of ours, never a path."""

@@ -238,6 +238,24 @@ def test_training_that_meets_a_damaged_snapshot_of_its_text_names_the_folder(
     assert caught.value.remedy == f"Remove {folder}, then train again."
 
 
+def test_damage_of_what_is_written_anew_ends_no_training(root: Path) -> None:
+    """A damaged verdict, or a damaged manifest without its sums, is replaced by a whole one."""
+    activation = Activation(root)
+    model_id = passed(root, 1)
+    folder = root / "snapshots" / model_id
+    rows = dataset(1).rows
+    tasks = Scoring(root, {model_text(1): sure(rows)})
+    (folder / "gate.json").write_bytes(b"{}\n")
+
+    judge_snapshot(activation, tasks, model_id, rows, rows)
+
+    assert (activation.snapshots.verdict(model_id) or {})["passed"] is True
+    (folder / "sha256").unlink()
+    (folder / "manifest.json").write_bytes(b"{}\n")
+    assert passed(root, 1) == model_id
+    assert activation.load_passed(model_id).model_id == model_id
+
+
 class Scoring(Tasks):
     """Tasks whose scorings of a model text give set probabilities."""
 
