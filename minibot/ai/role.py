@@ -129,8 +129,11 @@ class AiRole:
     def _use_active_model(self) -> None:
         """Start with the model that is active on disk; later changes come as `model_active`.
 
-        One before it is used where this run would refuse the active one.
+        One before it is used where this run would refuse the active one. A profile of the baseline
+        alone looks at none.
         """
+        if not self.settings.uses_model:
+            return
         activation = self._clerk.activation
         try:
             snapshot = activation.load_active(self.settings.training.require_fit)

@@ -227,6 +227,17 @@ def test_role_starts_without_an_active_model_of_another_horizon(
     assert one.drain() == 0
 
 
+def test_role_of_the_baseline_alone_says_nothing_of_a_model(stage: Callable[..., Stage]) -> None:
+    """No active model is refused where `ai.model` is the baseline, as none is used."""
+    one = stage({"train": False, "model": "baseline", "horizon_ms": 20_000})
+    Activation(one.var.ai).activate(passed(one.var.ai, 1), "test")
+    started(one)
+
+    assert "model baseline-v1" in one.detail()
+    assert "refused" not in one.detail()
+    assert one.drain() == 0
+
+
 def test_role_starts_with_the_last_model_that_answers_its_question(
     stage: Callable[..., Stage],
 ) -> None:
