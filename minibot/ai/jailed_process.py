@@ -8,6 +8,7 @@ the last part is kept.
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -37,6 +38,10 @@ class JailedProcess:
         folder: Its working folder.
         line_bytes_max: A longer line from it breaks the connection.
         buffer_bytes_max: Above this, droppable frames are dropped.
+
+    Raises:
+        OSError: The system provides no process, or no thread for it.
+        RunStop: The working folder cannot be made.
     """
 
     def __init__(
@@ -67,8 +72,12 @@ class JailedProcess:
                 ("words", self._read_words),
             )
         ]
-        for thread in self._threads:
-            thread.start()
+        try:
+            for thread in self._threads:
+                thread.start()
+        except RuntimeError as error:
+            self.kill()
+            raise OSError(errno.EAGAIN, str(error)) from error
 
     def _start(self, folder: Path) -> subprocess.Popen[bytes]:
         # Its own session, so that a Ctrl-C on the terminal reaches only the launcher.

@@ -50,9 +50,15 @@ class TrainingJobs:
         return self._thread is not None
 
     def start(self, dataset: Dataset, created_ts: int) -> None:
-        """Start a training on a dataset that will not change any more."""
+        """Start a training on a dataset that will not change any more.
+
+        It has failed at once where the system provides no thread.
+        """
         self._thread = DaemonThread(lambda: self._train(dataset, created_ts), "ai-training")
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            self._result = TrainingFailed(str(error))
 
     def _train(self, dataset: Dataset, created_ts: int) -> None:
         try:

@@ -45,12 +45,14 @@ from minibot.ai.training import (
     judge_snapshot,
     train_snapshot,
 )
+from minibot.ai.training_jobs import TrainingJobs
 from minibot.ai.vector import FEATURES, SCALE
 from minibot.ai.worker_supervisor import OFF, READY, Turn
 from minibot.events.model import Beat, Event, MarketTick, Payload, Signal
 from minibot.events.names import SIGNALS, TICKS
 from minibot.kernel.errors import IntegrityError, Refusal
 from minibot.kernel.files import read_hashed, write_hashed
+from minibot.kernel.threads import DaemonThread
 from minibot.runtime.configuration.config import load_config
 from minibot.runtime.paths import PROJECT, Var
 from tests.ai.ai_rows import RUN_ID, dataset, model_text
@@ -189,6 +191,23 @@ def test_training_starts_with_as_many_rows_as_the_trainer_takes(
         train_snapshot(
             Activation(root), root, data, SETTINGS, created_ts=1, is_cancelled=lambda: True
         )
+
+
+def test_training_without_a_thread_of_ours_has_failed(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A system without a further thread ends no night: the training has failed, and is told."""
+
+    def start_thread(thread: DaemonThread) -> None:
+        raise RuntimeError(f"thread {thread.name} could not start")
+
+    monkeypatch.setattr(DaemonThread, "start", start_thread)
+    jobs = TrainingJobs(Activation(root), root, SETTINGS)
+
+    jobs.start(dataset(1), 1)
+
+    assert "ai-training could not start" in str(jobs.fetch())
+    assert not jobs.is_busy
 
 
 @pytest.mark.process

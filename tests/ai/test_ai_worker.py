@@ -41,6 +41,7 @@ from minibot.ai.worker_supervisor import (
 )
 from minibot.events.model import Beat, Event, Payload
 from minibot.events.names import TICKS
+from minibot.kernel.threads import DaemonThread
 from minibot.runtime.configuration.config import load_config
 from minibot.runtime.paths import PROJECT
 from tests.ai.ai_rows import model_text
@@ -635,3 +636,30 @@ def test_child_that_cannot_be_started_is_off(tmp_path: Path) -> None:
     assert keeper.state == OFF
     assert "cannot be started" in keeper.off_reason
     assert os.listdir(tmp_path / "work") == []
+
+
+def test_child_without_a_thread_of_ours_is_off_and_leaves_no_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A system without a further thread switches the AI off, as one without a process does."""
+    begin = DaemonThread.start
+
+    def start_thread(thread: DaemonThread) -> None:
+        if thread.name == "ai-words":
+            raise RuntimeError(f"thread {thread.name} could not start")
+        begin(thread)
+
+    monkeypatch.setattr(DaemonThread, "start", start_thread)
+    argv = [sys.executable, "-c", "import time; time.sleep(600)", str(tmp_path)]
+
+    def start() -> JailedProcess:
+        return JailedProcess(argv, tmp_path / "work", line_bytes_max=RESULT_BYTES_MAX)
+
+    keeper = WorkerSupervisor(
+        WorkerLimits(LEVEL_HERE, 3, 10), start, lambda: None, BASELINE, time.monotonic_ns
+    )
+    keeper.start()
+
+    assert keeper.state == OFF
+    assert "ai-words could not start" in keeper.off_reason
+    assert argv not in [child.cmdline() for child in psutil.Process().children()]
