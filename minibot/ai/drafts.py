@@ -111,7 +111,10 @@ def judge(line: bytes, questions: Mapping[int, Question], expected: Expected) ->
 
 
 def _refuse_forbidden(frame: Frame) -> None:
-    """Raise for an object that claims to be an event of another source, at either level."""
+    """Raise for a frame that claims a type, schema, source or queue that the AI may not use.
+
+    Those of its payload count as well. Its `t` counts as a type; one in the payload does not.
+    """
     payload = frame.get("payload")
     for level in (frame, payload if isinstance(payload, dict) else {}):
         claimed = level.get("type")

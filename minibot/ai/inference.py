@@ -39,7 +39,8 @@ class Inference:
         """Apply one frame and return the answer, if there is one.
 
         Raises:
-            ValueError: The frame is not one of the clerk's.
+            ValueError, KeyError, TypeError: The frame is not one of the clerk's.
+            NativeError: LightGBM fails at a question.
         """
         kind = frame["t"]
         if kind == "rows":

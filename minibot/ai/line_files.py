@@ -49,7 +49,11 @@ class LineFiles:
             self.write(ts)
 
     def write(self, ts: int) -> None:
-        """Write the waiting lines into the file of this hour; no effect without lines."""
+        """Write the waiting lines into the file of the hour of `ts`; no effect without lines.
+
+        Raises:
+            RunStop: The disk refuses.
+        """
         if not self._lines:
             return
         ensure_below(self._base, self._folder)
@@ -63,8 +67,7 @@ class LineFiles:
     def _path(self, ts: int) -> Path:
         """Return the last part of the hour that has room, else the next one.
 
-        Anything in a part's place that is not a regular file is left alone: the AI's notes never
-        end a run.
+        Anything in a part's place that is not a regular file is left alone, and ends no run.
         """
         hour = f"{datetime.fromtimestamp(ts // 1000, UTC):%Y%m%d_%H}"
         parts = sorted(self._folder.glob(f"{hour}-*.jsonl"))

@@ -24,7 +24,7 @@ def be_nice(niceness: int) -> None:
     A kernel without autogroup has no such session. Raises nothing where a system has no niceness.
 
     Args:
-        niceness: From 0 to 19.
+        niceness: From 0 to 19; added to that of the process, and set for the session.
     """
     if sys.platform == "win32":
         return

@@ -2,7 +2,8 @@
 
 Starts one sandboxed worker as a run would, reads its hello and prints one JSON line: `level`,
 `level_min`, `problem` (empty when the AI may run), `layers`, `lightgbm`. Exit code 0 when it may
-run, 1 when not; the launcher's preflight and `minibot doctor` decide by `ai.required`.
+run, 1 when not; the launcher's preflight and `minibot doctor` decide by `ai.required`. There is no
+line, but an error, where no process can be started.
 """
 
 from __future__ import annotations
@@ -50,7 +51,12 @@ class Preflight:
 
 
 def check_jail(ai_root: Path, memory_mb: int, level_min: str) -> Preflight:
-    """Start a worker, return its report, end it."""
+    """Start a worker, return its report, end it.
+
+    Raises:
+        OSError: The system provides no process.
+        RunStop: Its working folder cannot be made.
+    """
     child = JailedProcess(
         command(program(), ai_root, memory_mb, "infer", private_folder()),
         ai_root / "work",

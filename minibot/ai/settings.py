@@ -16,8 +16,8 @@ from minibot.kernel.errors import MinibotError
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import find
 
-# A run that plays a run, and so on; an edited manifest may name itself.
-_RUNS_OF_RUNS_MAX: Final = 8
+# The profile, and runs that are each played by the one before; an edited manifest may name itself.
+_PROFILES_MAX: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +92,11 @@ def ai_settings(
 def market_of(config: Mapping[str, Any]) -> str:
     """Return the market of a profile: `SYNTHETIC` where its prices may come from a seed, or `REAL`.
 
-    A recorded run played again has the market of that run; where nothing tells it, prices count as
-    made. So do those of a server on this machine. A tape is taken for real.
+    A recorded run played again has the market of that run; where nothing tells it, as behind seven
+    such runs, prices count as made. So do those of a server on this machine. A tape is taken for
+    real.
     """
-    for _ in range(_RUNS_OF_RUNS_MAX):
+    for _ in range(_PROFILES_MAX):
         embedded = config["embedded"]
         if embedded is None:
             # Only hosts of this machine are spoken to without TLS.

@@ -2,9 +2,10 @@
 
 A snapshot is written once; only one of an older build, whose manifest says too little, is written
 again by the same training. Its id comes from the sha256 of its text. `sha256` is written last, so a
-snapshot without it does not exist. Loading checks every hash, the feature list
-and the format again, because the files may have been changed; the text itself is then checked by
-`model_text`. All writing goes through `kernel.files`.
+snapshot without it does not exist. The gate adds `gate.json`, which stays where the other three are
+written again. Loading checks every hash, the feature list and the format again, because the files
+may have been changed; the text itself is then checked by `model_text`. All writing goes through
+`kernel.files`.
 """
 
 from __future__ import annotations

@@ -79,8 +79,8 @@ class TrainingJobs:
         """Return the result of a finished training, once; None while there is none.
 
         Raises:
-            RunStop: `before_start` refused the start of a process.
-            OSError: The files could not be written.
+            RunStop: `before_start` refused the start of a process, or the disk refused a file.
+            OSError: The system refused another call.
         """
         if self._thread is None or self._thread.is_alive():
             return None
