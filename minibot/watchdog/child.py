@@ -40,6 +40,10 @@ class Child:
         argv: The same command line at every start.
         error_log: File for standard error.
         environ: The whole environment of the process.
+
+    Attributes:
+        restarts: Restarts in the run.
+        restarts_ns: Times of restarts by `awake_ns`, at least those of the last 300 s.
     """
 
     def __init__(
@@ -54,6 +58,7 @@ class Child:
         self.turned_ns = 0
         self.moved_ns = 0
         self.synced_ns = 0
+        self.restarts = 0
         self.restarts_ns: list[int] = []
         self.lines: list[JsonObject] = []
         self._error_log = error_log
@@ -271,8 +276,13 @@ class Child:
         last_60s = sum(moment - at < 60_000 * NS_PER_MS for at in self.restarts_ns)
         if last_60s >= max_60s or len(self.restarts_ns) >= max_300s:
             return False
-        self.restarts_ns.append(moment)
+        self.count_restart()
         return True
+
+    def count_restart(self) -> None:
+        """Count a restart; `may_restart` does so itself."""
+        self.restarts += 1
+        self.restarts_ns.append(awake_ns())
 
 
 def _seen(pid: int) -> psutil.Process | None:

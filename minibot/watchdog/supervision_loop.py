@@ -402,7 +402,7 @@ class SupervisionLoop:
                 name: {
                     "pid": child.pid,
                     "running": child.is_running,
-                    "restarts": len(child.restarts_ns),
+                    "restarts": child.restarts,
                     "heartbeat": child.heartbeat,
                 }
                 for name, child in self.supervisor.children.items()

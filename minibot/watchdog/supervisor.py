@@ -23,7 +23,7 @@ from minibot.events.unit_sizes import NS_PER_MS
 from minibot.kernel.files import DISK_CALLS
 from minibot.kernel.threads import DaemonThread
 from minibot.runtime.channels import DRAIN, LEASE, LEASE_INTERVAL_MS, STOP
-from minibot.runtime.clock import awake_ns, machine_ns, suspend_ns
+from minibot.runtime.clock import machine_ns, suspend_ns
 from minibot.runtime.context import CLEAN, STOPPED, RoleContext
 from minibot.runtime.deployment.unchanged import detail_of
 from minibot.runtime.runfiles import RUN_FILES, RunFiles
@@ -142,7 +142,7 @@ class Supervisor:
         if damaged is not None:  # No role is ever started on another run's files.
             return StopRecord(WATCHDOG_ROLE, RUN_FILE_CHANGED, damaged)
         if child.name == AI_ROLE:
-            if len(child.restarts_ns) >= self.context.config.ai.restarts_max:
+            if child.restarts >= self.context.config.ai.restarts_max:
                 self.switch_ai_off(f"{child.name} {why}; restart budget spent")
                 return None
         elif not child.may_restart(limits.restarts_max_60s, limits.restarts_max_300s):
@@ -150,7 +150,7 @@ class Supervisor:
             detail = f"{child.name} {why}; {count} restart{'' if count == 1 else 's'} in 300 s"
             return StopRecord(WATCHDOG_ROLE, reason_code, detail)
         if child.name == AI_ROLE:
-            child.restarts_ns.append(awake_ns())
+            child.count_restart()
         self.context.incident("ROLE_RESTARTED", f"{child.name} {why}; restarted")
         try:
             self._begin(child)

@@ -29,6 +29,7 @@ from minibot.runtime.fault_injection import PlantedFaults
 from minibot.runtime.request_file import leave_request
 from minibot.runtime.stop import OPERATOR, StopRecord, arm, raise_flag, raise_operators_flag
 from minibot.watchdog import checks, supervision_loop
+from minibot.watchdog import child as child_module
 from minibot.watchdog import feed as feed_module
 from minibot.watchdog import supervisor as supervisor_module
 from minibot.watchdog.background import Background
@@ -1186,6 +1187,23 @@ def test_status_of_an_end_says_how_whatever_stands_in_its_detail(
         "reason_code": "IO_ENOSPC",
         "detail": "write of ?: no space",
     }
+
+
+def test_status_has_every_restart_of_the_run(
+    tmp_path: Path, scenes: list[Scene], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Restarts older than the budget's 300 s still count: the figure is a metric that never falls.
+
+    A count of the last minutes would hide the crashes of a long night.
+    """
+    scene, now_s = staged(scenes, tmp_path / "var"), 0
+    child = scene.supervisor.children["risk_role"]
+    monkeypatch.setattr(child_module, "awake_ns", lambda: now_s * 1_000_000_000)
+
+    for now_s in (0, 100, 1000):  # noqa: B007
+        assert child.may_restart(1, 3)
+
+    assert scene.desk.status()["roles"]["risk_role"]["restarts"] == 3
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "clock.json"])
