@@ -556,11 +556,12 @@ class _Launch:
         context = parts.context
         if record.kind != END_KIND:
             release_all_reserves(self.var.stop)
+        copy = partial(copy_stops, self.var, context.codec, self.feed.print_line)
         steps: list[Callable[[], object]] = [
             lambda: context.health("STOPPED"),
             lambda: context.sync_parts(now=True),
             # Before the last metrics, which count the stops of all runs, this one included.
-            lambda: copy_stops(self.var, context.codec, self.feed.print_line),
+            copy,
             # The merge may take longer than a guard waits for a status.
             lambda: self.feed.show(parts.loop.status()),
             parts.background.finish,
@@ -578,7 +579,18 @@ class _Launch:
                         WATCHDOG_ROLE, IO_EIO, str(error)
                     )
                     context.stop(record)
+                    self._copy_late(copy)
         return record
+
+    def _copy_late(self, copy: Callable[[], None]) -> None:
+        """Copy a STOP that came after the run's other stops and its END had been copied.
+
+        A queue in doubt is not recovered before the seal, so nothing else would copy it.
+        """
+        try:
+            copy()
+        except (RunStop, OSError) as error:
+            self.feed.print_line(f"the STOP is not in {self.var.stop_journal}: {error}")
 
     def _seal(self, var: Var, record: StopRecord, parts: _Parts) -> str:
         """Merge the rest and seal the run; return why it is not sealed, empty if it is."""

@@ -1110,6 +1110,32 @@ def test_status_before_the_last_merge_shows_the_guard_that_the_end_goes_on(
     assert notes == ["status", "merged"]
 
 
+def test_stop_of_an_end_that_finds_a_damaged_queue_reaches_the_operators_journal(
+    tmp_path: Path,
+) -> None:
+    """The last merge comes after the copy of the END: its STOP is copied as well, and not lost."""
+    stage = Stage(tmp_path / "var")
+    context = stage.context()
+    unused: Any = None
+
+    def find_damage() -> None:
+        raise IntegrityError("kernel.journal", "QUEUE_CHAIN", "line 7")
+
+    background = cast(Background, SimpleNamespace(finish=find_damage))
+    loop = cast(SupervisionLoop, SimpleNamespace(status=dict))
+    launch = object.__new__(_Launch)
+    launch.var, launch.feed = stage.var, LiveFeed(())
+    completed = replace(COMPLETED, detail="by duration")
+
+    record = launch._write_end(
+        completed, _Parts(context, unused, background, loop, None, None, stage.run_files)
+    )
+
+    found = [each["payload"]["reason_code"] for each in read_stops(stage.var.root)]
+    assert record.reason_code == "QUEUE_CHAIN"
+    assert found == ["COMPLETED", "QUEUE_CHAIN"]
+
+
 @pytest.mark.parametrize("is_finished", [True, False])
 def test_figures_of_a_run_whose_end_could_not_count_are_counted_before_the_seal(
     tmp_path: Path, is_finished: bool
