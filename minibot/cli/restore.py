@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
             CHECK_FAILED,
         ) from error
     run_dir = Var(target).run(backup.run_id)
-    findings = [] if sealed is None else list(sealed.findings)
+    findings = [] if sealed is None else list(sealed.faults)
     document = {
         "run_id": backup.run_id,
         "run_dir": str(run_dir),

@@ -19,7 +19,7 @@ from minibot.events.reasons import FD_EXHAUSTED, IO_ENOSPC, QUEUE_MISSING
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles
 from minibot.kernel.audit import SEALED
-from minibot.kernel.errors import IntegrityError, LockBusy, Refusal, RunStop
+from minibot.kernel.errors import IntegrityError, LockBusy, MinibotError, Refusal, RunStop
 from minibot.kernel.files import read_hashed, write_atomic, write_hashed
 from minibot.kernel.head import head_path, newest, read_head_bytes
 from minibot.kernel.journal import JournalWriter
@@ -53,11 +53,19 @@ from minibot.watchdog.operator_stop_log import copy_stops, copy_stops_unproven
 
 @dataclass(frozen=True, slots=True)
 class FormerRun:
-    """Recovered former run: its id, its seal's root, and the damage that could not be repaired."""
+    """Recovered former run.
+
+    Attributes:
+        run_id: Its id.
+        root: Its seal's root.
+        findings: The damage that could not be repaired, as the seal names it.
+        unsigned: Why its seal is not signed; empty if it is, or no key is pinned.
+    """
 
     run_id: str
     root: str
     findings: tuple[str, ...]
+    unsigned: str = ""
 
     @property
     def fate(self) -> str:
@@ -67,13 +75,20 @@ class FormerRun:
         return f"{self.run_id} was interrupted; this start has recovered and sealed it"
 
     @property
+    def faults(self) -> tuple[str, ...]:
+        """Findings, and the lack of a signature, which `verify` reports too."""
+        unsigned = f"its seal stays unsigned: {self.unsigned}"
+        return (*self.findings, *([unsigned] if self.unsigned else []))
+
+    @property
     def note(self) -> str:
-        """Sentences for the start: the run's fate, with the first finding."""
-        if not self.findings:
+        """Sentences for the start: the run's fate, with the first fault."""
+        faults = self.faults
+        if not faults:
             return f"Run {self.fate}."
-        others = len(self.findings) - 1
-        more = f" ({others} more)" if others else ""
-        return f"Run {self.fate}: {self.findings[0]}{more}. See: minibot verify {self.run_id}"
+        more = f" ({len(faults) - 1} more)" if faults[1:] else ""
+        first = faults[0].rstrip(".")
+        return f"Run {self.fate}: {first}{more}. See: minibot verify {self.run_id}"
 
 
 def clear_former_run(var: Var, contracts: Contracts, roles: Roles) -> FormerRun | None:
@@ -393,8 +408,9 @@ def _recover(var: Var, run_dir: Path, contracts: Contracts, roles: Roles) -> For
             "code_sha256": manifest.code_sha256,
         },
     )
+    unsigned = ""
     try:
         sign_if_pinned(run_dir, manifest.config, os.environ)
-    except Refusal as error:
-        findings.append(str(error))  # Nothing is lost by it; verify reports the missing signature.
-    return FormerRun(manifest.run_id, root, tuple(findings))
+    except (MinibotError, OSError) as error:
+        unsigned = str(error)  # Nothing of the record is lost.
+    return FormerRun(manifest.run_id, root, tuple(findings), unsigned)

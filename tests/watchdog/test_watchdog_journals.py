@@ -1171,3 +1171,18 @@ def test_seal_that_cannot_be_signed_stands_and_is_not_called_unsealed(tmp_path: 
     assert list(verify_tree(stage.run_dir)) == []
     (missing,) = verify_tree(stage.run_dir, public_key=public)
     assert missing.file == SIGNATURE_FILE
+
+
+def test_former_run_whose_seal_cannot_be_signed_is_not_called_damaged(tmp_path: Path) -> None:
+    """A start without the private key has recovered all; the lack of a signature is told apart."""
+    _, public = new_keys()
+    stage = Stage(tmp_path / "var", [f"secrets.seal_public_key={public}"])
+    note_current(stage.var, RUN_ID)
+
+    recovered = clear_former_run(stage.var, stage.contracts, stage.roles)
+
+    assert recovered is not None
+    assert recovered.findings == ()
+    assert "was interrupted; this start has recovered and sealed it: its seal" in recovered.note
+    assert recovered.faults == (f"its seal stays unsigned: {recovered.unsigned}",)
+    assert "seal_private_key" in recovered.unsigned

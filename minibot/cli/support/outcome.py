@@ -180,7 +180,7 @@ def _recovered_rows(outcome: Outcome) -> list[Row]:
     if recovered is None:
         return []
     rows = [Row("former run", recovered.fate)]
-    return rows + [Row("", plain_text(finding), "bad") for finding in recovered.findings]
+    return rows + [Row("", plain_text(fault), "bad") for fault in recovered.faults]
 
 
 def _proof_rows(verdicts: list[Verdict], night: Night | None) -> list[Row]:
