@@ -28,8 +28,11 @@ from minibot.runtime.clock import machine_ns
 
 END = "end"
 KILL = "kill"
-# Bound on a file's name, which may be 255 bytes long.
+# Bound on a file's name in an incident.
 FILE_NAME_CHARS_MAX = 100
+# Longest name of a file on most disks, and how much of one is kept beside a time: a character has
+# up to four bytes.
+NAME_BYTES_MAX, KEPT_CHARS_MAX = 255, 50
 CONTROL_KINDS: dict[str, type[Payload]] = {
     cls.TYPE: cls for cls in (Halt, Resume, ExitPosition, LockSymbol, ModelActive)
 }
@@ -105,8 +108,8 @@ def _oldest_first(folder: Path) -> list[Path]:
 def _set_aside(path: Path) -> bool:
     """Rename a file so that it is no request any more; False if it disappeared meanwhile."""
     aside = path.with_suffix(".aside")
-    if os.path.lexists(aside):
-        aside = path.with_name(f"{path.stem[:FILE_NAME_CHARS_MAX]}-{machine_ns()}.aside")
+    if os.path.lexists(aside) or len(os.fsencode(aside.name)) > NAME_BYTES_MAX:
+        aside = path.with_name(f"{path.stem[:KEPT_CHARS_MAX]}-{machine_ns()}.aside")
     try:
         rename(path, aside)
     except FileNotFoundError:

@@ -970,6 +970,21 @@ def test_odd_file_among_the_requests_is_set_aside_on_record(
     assert scene.end.phase is Phase.RUNNING
 
 
+@pytest.mark.parametrize(
+    "letter", ["b", "\u00e9", "\U0001f409"], ids=["1 byte", "2 bytes", "4 bytes"]
+)
+def test_odd_file_with_the_longest_name_is_set_aside_too(tmp_path: Path, letter: str) -> None:
+    """A name without a byte left for the longer ending is shortened, and the run goes on."""
+    odd: list[str] = []
+    name = letter * ((255 - len(".json")) // len(os.fsencode(letter)))
+    for _ in range(2):
+        (tmp_path / f"{name}.json").write_bytes(b"{")
+        assert list(take_requests(tmp_path, RUN_ID, odd.append)) == []
+
+    assert len(odd) == 2
+    assert [path.suffix for path in tmp_path.iterdir()] == [".aside", ".aside"]
+
+
 def test_request_that_is_taken_back_meanwhile_is_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
