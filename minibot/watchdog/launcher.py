@@ -596,10 +596,10 @@ class _Launch:
         """Merge the rest and seal the run; return why it is not sealed, empty if it is."""
         context, exchange, run_files = parts.context, parts.exchange, parts.run_files
         manifest, run_dir = context.manifest, run_files.run_dir
-        differences = [*run_files.differences(), *run_files.set_aside()]
         try:
+            differences = [*run_files.differences(), *run_files.set_aside()]
             repaired, findings = self._recover_after(record, var, context)
-        except (LockBusy, RunStop) as error:
+        except (LockBusy, RunStop, OSError) as error:
             return self._left_unsealed(str(error))
         findings += write_closing_accounts(
             var, manifest, context.codec, run_files.put, is_counted=parts.background.is_counted

@@ -1157,6 +1157,27 @@ def test_figures_of_a_run_whose_end_could_not_count_are_counted_before_the_seal(
     assert (figures["performance"] == "early") is is_finished
 
 
+@pytest.mark.parametrize("code", ["IO_READONLY", ""])
+def test_run_whose_lost_folder_cannot_be_made_again_is_left_to_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    """Its launcher has a STOP to tell: a disk that refuses must not make a refused start of it."""
+    stage = Stage(tmp_path / "var")
+    context = stage.context()
+    context.close_outputs()
+    background = cast(Background, SimpleNamespace(is_counted=True))
+
+    def refuse() -> list[str]:
+        raise RunStop("kernel.files", code, "make folder") if code else OSError("make folder")
+
+    monkeypatch.setattr(stage.run_files, "set_aside", refuse)
+
+    unsealed = sealed(stage, context, background, StopRecord(WATCHDOG, "RUN_FILE_CHANGED", ""))
+
+    assert unsealed.endswith("make folder; the next start seals it")
+    assert not (stage.run_dir / "seal.json").exists()
+
+
 def test_seal_that_cannot_be_signed_stands_and_is_not_called_unsealed(tmp_path: Path) -> None:
     """A secrets file that goes away overnight costs the signature, not the seal."""
     _, public = new_keys()
