@@ -142,7 +142,8 @@ class RoleContext:
     """Context of a role's process: all that it shares with its run.
 
     Attributes:
-        syncs_parts: Whether `sync_parts` may sync; not in the launcher, whose second thread does.
+        syncs_parts: Whether `sync_parts` may sync; not in the launcher, whose second thread syncs
+            the copies of its parts in the inboxes.
         is_flag_refused: True once `stop` could not raise the flag.
         print_line: Writes one line to standard error; in the launcher, once its live table has
             ended.

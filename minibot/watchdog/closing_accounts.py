@@ -2,8 +2,8 @@
 
 `hourly_state.jsonl` holds one hash-chained state for every hour of the run, `metrics.json` the
 figures of its end: the last ones kept while it lived, or a new count if those came too early.
-The seal covers both. They are projections: replay recomputes them from the inputs and reports
-differences.
+A run that is too long for a new count has no `metrics.json`. The seal covers what is there. Both
+are projections: replay recomputes them from the inputs and reports differences.
 """
 
 from __future__ import annotations
@@ -85,7 +85,11 @@ def write_hourly_states(queues: Path, run_id: str, codec: Codec, put: Put) -> No
 
 
 def _write_metrics(var: Var, manifest: Manifest, codec: Codec, put: Put, is_counted: bool) -> None:
-    """Write `metrics.json` of a run, unless it has no event or is too long for a new count."""
+    """Write `metrics.json` of a run, unless it has no event or is too long for a new count.
+
+    Raises:
+        RunStop: The last figures or a queue are damaged, or the disk refuses; nothing is written.
+    """
     if not open_reader(var.queues, CONTROL).head().lines:
         return
     figures = RunFigures(var, manifest, codec)

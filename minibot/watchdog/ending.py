@@ -130,6 +130,11 @@ class PlannedEnd:
         return is_flat and int(facts.get("now", 0)) >= since_ts
 
     def _drain(self) -> StopRecord | None:
+        """Advance the drain of one role; return a STOP if it cannot be drained.
+
+        A role that crashes is restarted within its budget, without a new time limit. The AI is
+        never restarted here: it counts as drained, whatever its exit code.
+        """
         supervisor = self._supervisor
         if not self._draining:
             self._drain_next()

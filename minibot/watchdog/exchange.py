@@ -39,8 +39,9 @@ class EmbeddedExchange:
         """Start the process and wait for its report on the source.
 
         Raises:
-            Refusal: The source cannot be played, with the process's own reason; or the operator
-                asks for symbols that it lacks.
+            Refusal: The source cannot be played, with the last line of the process's standard
+                error; the system starts no process; it was not ready in time, whatever it wrote; or
+                the operator asks for other symbols than the source has.
         """
         error_log = var.logs / f"{NAME}.err.log"
         start = error_log.stat().st_size if error_log.exists() else 0

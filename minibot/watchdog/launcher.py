@@ -139,7 +139,8 @@ def launch(
         server_time: Requests the venue's clock.
 
     Raises:
-        Refusal: The run cannot start; nothing was left running.
+        Refusal: The run cannot start, and nothing was left running. Or it began and broke off by an
+            error of the system: its roles end by themselves, and the next start seals it.
     """
     var = config.var
     refuse_living(var)
@@ -175,7 +176,8 @@ def _held(var: Var) -> Refusal:
 def _launch_alone(start: _Start, lock: RunLock) -> Outcome:
     """Run one night on a `var` whose lock is held; put a refused start on record.
 
-    A start that `launch` itself refuses, such as one during another run, is not on record.
+    A start that `launch` itself refuses is not on record: one during another run, even if that run
+    is found only once the lock is held, or one on a `var` that is a link or cannot be made.
     """
     try:
         return _launch(start, lock)
@@ -394,7 +396,9 @@ class _Launch:
             )
         context = RoleContext(WATCHDOG_ROLE, run_dir, Control(), SilentHeartbeat(WATCHDOG_ROLE))
         context.clock.never_read()  # The launcher itself writes the file.
-        context.syncs_parts = False  # The second thread syncs; this one may not wait.
+        # This thread may not wait: its parts are synced at the end. Until then the second thread
+        # syncs their copies in the inboxes, from which recovery can restore them.
+        context.syncs_parts = False
         context.print_line = self.feed.print_line
         control = context.open_output("control")
         control.append_roots([(opening, context.clock.now_ms())])
@@ -526,7 +530,8 @@ class _Launch:
     def _end_lost(self, record: StopRecord, parts: _Parts) -> Outcome:
         """End a run whose `var` was taken away: on record there, and next to its former place.
 
-        Nothing is written below its former path: that is another folder now.
+        If another folder has its former path, nothing is written there, except in a copied
+        `current.json`, which then says that this run has ended.
         """
         self.feed.print_line(f"STOP {record.reason_code}: {record.detail}")
         self.feed.end(parts.loop.status(record), is_lost=True)
@@ -651,7 +656,8 @@ class _Launch:
     ) -> tuple[list[str], list[str]]:
         """Set aside lines half written by killed roles or on a full disk; complete the merge.
 
-        If the queues themselves are in doubt it does nothing: they are the evidence.
+        After an END it does nothing, nor if the queues themselves are in doubt: they are the
+        evidence. `Background.finish` has merged what it could all the same.
 
         Raises:
             LockBusy: A role is still there, as one that hangs in a call to the disk.

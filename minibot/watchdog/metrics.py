@@ -29,8 +29,9 @@ class MetricsKeeper:
 
     Attributes:
         live: Figures for the live table, recomputed once a second and never changed afterwards:
-            `symbols` as in `symbol_figures`, `result` as in `result_figures`, `market_ms` and, of
-            the last price, `price_ms`.
+            `symbols` as in `symbol_figures`, `result` as in `result_figures`, the market times
+            `market_ms` and, of the last price, `price_ms`, Unix ms or None; `traded`, the symbols
+            that the last universe trades, None before the first.
     """
 
     def __init__(self, context: RoleContext) -> None:

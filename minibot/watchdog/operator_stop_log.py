@@ -260,7 +260,7 @@ def remove_flag(var: Var, flag: Path) -> None:
 def note_refused(var: Var, why: str) -> None:
     """Put a refused start on record; only for the holder of the run's lock.
 
-    It has the id that its run would have had, which no run of this `var` has.
+    It has the id of a run that began now; after a clock was set back an older run may have it too.
 
     Raises:
         RunStop: The journal cannot be written.

@@ -203,9 +203,10 @@ def recover_queues(var: Var, roles: Roles) -> tuple[list[str], list[str]]:
 
 
 def lost_queues(var: Var, queues: Collection[str], run_dir: Path) -> list[str]:
-    """Return a finding for each queue of a run that is gone, and for each head over lines.
+    """Return a finding for each queue of a run that is gone, and each head gone over its lines.
 
-    Recovery makes both again, the queue empty; so they are noted first, see `note_lost`.
+    Recovery makes both again, the queue empty; so they are noted first, see `note_lost`. Those that
+    an earlier start noted before it was killed are among the findings.
 
     Args:
         var: The folder of the queues.

@@ -1,9 +1,10 @@
 """Requests of operators: files that name their run; only the launcher takes them.
 
-A verb leaves one atomic file (`runtime.request_file`); the launcher journals it as a `control`
-event. A request for another run is set aside. No kind of request (`CONTROL_KINDS`, `END`) enlarges
-a limit. `minibot kill` leaves its reason first, then raises `STOP.flag`. Only the flag kills: the
-reason waits for the flag.
+A verb leaves one atomic file (`runtime.request_file`); the launcher removes it, then journals it as
+a `control` event. Killed in between it loses the request; it never journals one twice. A request
+for another run is set aside. No kind of request (`CONTROL_KINDS`, `END`) enlarges a limit.
+`minibot kill` leaves its reason first, then raises `STOP.flag`. Only the flag kills: the reason
+waits for the flag.
 """
 
 from __future__ import annotations

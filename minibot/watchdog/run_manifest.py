@@ -103,10 +103,12 @@ def role_argv(name: str, run_dir: Path) -> list[str]:
 def child_environ(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the scrubbed environment of our processes.
 
-    It has no secrets, one thread per library, and one memory arena for all threads: an arena for
-    each thread would keep the memory that a thread which only reads sockets has freed. Blocks of
-    128 KiB and more never come from the arena, where a freed one would leave a hole that is never
-    filled. By default glibc raises that bound as soon as such a block is freed.
+    It has no secrets: a role that needs one reads the file that its profile names. It has one
+    thread per library, and one memory arena for all threads: an arena for each thread would keep
+    the memory that a thread which only reads sockets has freed. Blocks of 128 KiB and more never
+    come from the arena, where a freed one would leave a hole that is never filled. By default glibc
+    raises that bound as soon as such a block is freed. The supervisor adds `RUN_FILES` for a role,
+    the feed the terminal's variables for the table.
     """
     kept = {name: environ[name] for name in ENVIRON_KEPT if name in environ}
     return {

@@ -57,7 +57,7 @@ class Supervisor:
         self._changed_code = changed_code
         self._run_files = run_files
         self.children = dict(children)
-        self.epoch = 1
+        self.epoch = 1  # A role ignores a lease with a lower one than it has had.
         self.ai_off = AI_ROLE not in self.children
         self.drained: set[str] = set()
         self._over_memory: dict[str, str] = {}
@@ -93,7 +93,10 @@ class Supervisor:
         child.start()
 
     def lease(self) -> None:
-        """Send every child, once a second, the lease without which execution takes no input."""
+        """Send every child, once a second, the lease without which execution takes no input.
+
+        A child gets its first lease at once when it is started, and again when it is restarted.
+        """
         moment = machine_ns()
         if moment - self._leased_ns >= LEASE_INTERVAL_MS * NS_PER_MS:
             self._leased_ns = moment
@@ -189,7 +192,8 @@ class Supervisor:
     def _alive(self, child: Child) -> StopRecord | None:
         """Judge a running role: hung, in a disk call for too long, or too far behind.
 
-        In each of these cases the AI is switched off instead of stopping the run.
+        In each of these cases the AI is switched off instead of stopping the run. A role that has
+        not begun its loop is judged only by `_starting`.
         """
         limits = self._limits
         heartbeat = child.heartbeat
