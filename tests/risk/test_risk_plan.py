@@ -367,6 +367,20 @@ def test_exit_made_again_tells_how_long_the_data_was_missing(key: str) -> None:
     assert {check_of(event, name)["value"] for event in told_} == {"6000"}
 
 
+def test_long_gap_behind_a_short_one_counts_from_its_own_begin() -> None:
+    """The short one ended with its first price, so that neither its begin nor its end stays."""
+    one = holder(**HARD, risk__stale_exit_ms=5_000)
+    events: list[Event] = []
+    for after_ms in (1_000, 6_000):
+        events += one.tick(after_ms=1_000)
+        one.put("market_ticks", Gap(SYMBOL, "trade", one.ts, one.ts + 10, "reconnect"))
+        events += one.tick(after_ms=after_ms)
+
+    (event,) = [each for each in events if actions([each])]
+    assert actions([event]) == [("EXIT", "stale_exit")]
+    assert check_of(event, "data_gap_ms")["value"] == "6000"
+
+
 @pytest.mark.parametrize("stream", ["depth", "trade"])
 def test_gap_of_a_stream_beside_which_prices_went_on_sells_nothing(stream: str) -> None:
     """A book that is lost and read anew, or trades that lack since long, are no missing prices."""
