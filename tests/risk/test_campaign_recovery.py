@@ -327,9 +327,19 @@ def plans(events: Iterable[Event]) -> list[PositionPlan]:
     return of(events, PositionPlan)
 
 
-def test_plan_tells_entries_and_what_is_at_risk() -> None:
+HORIZON: dict[str, Any] = {
+    "risk__horizon_ms": 3_600_000,
+    "risk__horizon_ms_min": 3_600_000,
+    "risk__horizon_ms_max": 3_600_000,
+    "risk__horizon_bars_short": 1,
+    "risk__horizon_bars_long": 4,
+}
+
+
+@pytest.mark.parametrize("changes", [{}, HORIZON])
+def test_plan_tells_entries_and_what_is_at_risk(changes: dict[str, Any]) -> None:
     """Each fill, entry and row tells the campaign with its loss at the stop in force."""
-    one = holder()
+    one = holder(**changes)
     (opened,) = plans(one.events("risk_actions"))
     assert opened.campaign is not None
     assert opened.campaign["entries"] == 1
