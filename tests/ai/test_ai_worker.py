@@ -650,6 +650,7 @@ def test_child_without_a_thread_of_ours_is_off_and_leaves_no_process(
         begin(thread)
 
     monkeypatch.setattr(DaemonThread, "start", start_thread)
+    # It must still run when the thread is refused: only a kill ends it before its time.
     argv = [sys.executable, "-c", "import time; time.sleep(600)", str(tmp_path)]
 
     def start() -> JailedProcess:

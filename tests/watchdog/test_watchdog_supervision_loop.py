@@ -1215,7 +1215,7 @@ def test_status_has_every_restart_of_the_run(
     child = scene.supervisor.children["risk_role"]
     monkeypatch.setattr(child_module, "awake_ns", lambda: now_s * 1_000_000_000)
 
-    for now_s in (0, 100, 1000):  # noqa: B007
+    for now_s in (0, 100, 1000):  # noqa: B007  the clock above reads it
         assert child.may_restart(1, 3)
 
     assert scene.desk.status()["roles"]["risk_role"]["restarts"] == 3
