@@ -432,3 +432,18 @@ def test_whole_position_is_left_where_a_rung_is_reached_as_well(
     assert actions(one.tick("102", "102", after_ms=after_ms)) == [("EXIT", reason)]
     one.tick()
     assert sold(one) == [("10.000", "102.00")]
+
+
+def test_gap_between_a_tick_and_its_fill_is_judged_at_the_next_price() -> None:
+    """The fill of a part computes anew at which prices nothing is due: not while a gap pends."""
+    one = holder(risk__stale_exit_ms=5_000)
+    one.tick("102", "102")
+    one.with_risk = False
+    answers = one.tick()
+    one.with_risk = True
+    one.put("market_ticks", Gap(SYMBOL, "trade", one.ts, one.ts + 10, "reconnect"))
+    for event in answers:
+        one.take("fills" if event.type == "fill" else "order_results", event)
+
+    assert sold(one)[-1] == ("5.000", "102.00")
+    assert actions(one.tick(after_ms=5_000)) == [("EXIT", "stale_exit")]
