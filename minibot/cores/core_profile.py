@@ -116,7 +116,9 @@ NAME_OF_CODE: Final = string(
 """The rule of a strategy's name."""
 
 MULTIPLE: Final = distance(
-    6, 'a decimal number as text, above zero, at most 4 places, such as "1.5"; or null for none'
+    6,
+    "a decimal number as text, above zero and below 1000000, at most 4 places, such as "
+    '"1.5"; or null for none',
 )
 """The rule of a distance in ATRs."""
 
@@ -125,7 +127,9 @@ STOP_BPS: Final = distance(
 )
 """The rule of a stop's distance: below the whole price."""
 
-TARGET_BPS: Final = distance(6, "basis points as text, above 0, at most 4 places; or null for none")
+TARGET_BPS: Final = distance(
+    6, "basis points as text, above 0 and below 1000000, at most 4 places; or null for none"
+)
 """The rule of a target's distance."""
 
 HARD_STOP_BPS: Final[Rule] = {
@@ -141,7 +145,10 @@ CORRELATION_RULE: Final = share(
 """The rule of a correlation, and of a distance between distributions."""
 
 RATIO_RULE: Final[Rule] = {
-    **distance(3, 'a decimal number as text, above zero, at most 4 places, such as "1.8"'),
+    **distance(
+        3,
+        'a decimal number as text, above zero and below 1000, at most 4 places, such as "1.8"',
+    ),
     "type": "string",
 }
 """The rule of a ratio."""
@@ -165,8 +172,8 @@ AGES: Final[Rule] = {
             },
         ],
     },
-    "title": 'pairs of minutes held and basis points as text, such as [[0, "300"], [60, "100"]]; '
-    "or null for none",
+    "title": "at most 20 pairs of minutes held and basis points as text, such as "
+    '[[0, "300"], [60, "100"]]; or null for none',
 }
 """The rule of targets by age."""
 
@@ -188,7 +195,7 @@ RECOVERY: Final[Rule] = {
             {"enum": [HOLD, DE_RISK, LEAVE]},
         ],
     },
-    "title": "pairs of basis points as text and hold, de-risk or exit, such as "
+    "title": "at most 20 pairs of basis points as text and hold, de-risk or exit, such as "
     '[["300", "hold"], ["500", "de-risk"], ["700", "exit"]]',
 }
 """The rule of what to do at which loss."""

@@ -56,9 +56,9 @@ DEFINITIONS: Final[Mapping[str, Rule]] = {
     "percent": {
         "type": "string",
         "maxLength": 10,
-        "pattern": "^(100|[1-9]?[0-9]([.][0-9]{1,6})?)$",
+        "pattern": "^(100([.]0{1,6})?|[1-9]?[0-9]([.][0-9]{1,6})?)$",
         "not": {"pattern": "\\n"},
-        "title": "a decimal number as text from 0 to 100",
+        "title": "a decimal number as text from 0 to 100, at most 6 places",
     },
 }
 """Rules by their names in `$defs`; decimal numbers are text, so that they stay exact."""

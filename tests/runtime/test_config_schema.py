@@ -17,6 +17,7 @@ from minibot.kernel.errors import ConfigError
 from minibot.runtime.configuration.config import config_of_manifest, load_config
 from minibot.runtime.configuration.config_schema import (
     config_schema,
+    describe,
     known_keys,
     resolved,
     schema_violations,
@@ -175,3 +176,36 @@ def test_profile_and_manifest_with_a_newline_behind_a_name_are_refused_by_its_ke
     for refusal in (profile, manifest):
         assert len(refusal.value.violations) == 1
         assert refusal.value.violations[0].startswith(f"{key} = ")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "bound"),
+    [
+        ("risk.take_profit_bps", "1000000", "below 1000000"),
+        ("risk.stop_atr_mult", "1000000", "below 1000000"),
+        ("risk.price_move_atr_max", "1000", "below 1000,"),
+        ("strategy.rsi_overbought", "99.5000000", "at most 6 places"),
+        ("universe.quote_volume_min", "-1", "zero or more"),
+    ],
+)
+def test_number_beyond_a_bound_is_told_the_bound(key: str, value: str, bound: str) -> None:
+    """A number in text that is too small or large, or has too many places, is told its bound."""
+    said = schema_violations(with_value(RAW, tuple(key.split(".")), value), {})[key]
+
+    assert bound in said
+
+
+def test_list_that_is_too_long_is_told_how_long_it_may_be() -> None:
+    """No list is refused as if it could have any length."""
+    bounded = [part for part in parts(config_schema()) if "maxItems" in part and "items" in part]
+
+    assert len(bounded) > 10
+    assert [describe(part) for part in bounded if str(part["maxItems"]) not in describe(part)] == []
+
+
+def test_share_of_a_hundred_may_be_written_with_its_point() -> None:
+    """100.0 is a number from 0 to 100, like any other with a zero behind its point."""
+    for text in ("100", "100.0", "100.000000", "99.0"):
+        fields = schema_violations(with_value(RAW, ("strategy", "rsi_overbought"), text), {})
+
+        assert fields == {}

@@ -150,10 +150,11 @@ def _described_type(name: str, schema: Mapping[str, Any]) -> str:
         bounds = f" from {schema['minimum']} to {schema['maximum']}" if "minimum" in schema else ""
         return f"a whole number{bounds}"
     if name == "array":
-        least = schema.get("minItems", 0)
+        least, most = schema.get("minItems", 0), schema.get("maxItems")
         items = schema.get("items")
         once = ", none twice" if schema.get("uniqueItems") else ""
-        return f"a list of {least} or more, each {describe(items)}{once}" if items else "a list"
+        count = f"{least} or more" if most is None else f"{least} to {most}"
+        return f"a list of {count}, each {describe(items)}{once}" if items else "a list"
     words = {"boolean": "true or false", "string": "text", "object": "a section in braces"}
     return words.get(name, name)
 

@@ -592,7 +592,7 @@ class Universe:
         string(
             most=30,
             pattern="^(0|[1-9][0-9]{0,15})([.][0-9]{1,8})?$",
-            title="a decimal number as text",
+            title="a decimal number as text, zero or more and below 10 ** 16, at most 8 places",
         ),
         "Least quote volume over 24 hours for a symbol to belong.",
     ]
