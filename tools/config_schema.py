@@ -114,13 +114,20 @@ def _rows(keys: JsonObject, required: Sequence[str], prefix: str) -> Iterator[tu
     for key, part in keys.items():
         optional = "" if key in required else "optional: "
         allowed, meaning = (
-            text.replace("|", "\\|") for text in (describe(part), part["description"])
+            text.replace("|", "\\|") for text in (describe(_ruled(part)), part["description"])
         )
         yield f"`{prefix}{key}`", optional + allowed, meaning
         items = part.get("items", {})
         inner, name = (items, f"{key}[].") if "properties" in items else (part, f"{key}.")
         if "properties" in inner:
             yield from _rows(inner["properties"], inner.get("required", []), prefix + name)
+
+
+def _ruled(part: JsonObject) -> JsonObject:
+    """Return a part with the rule that it refers to, which the committed schema may lack yet."""
+    if "$ref" not in part:
+        return part
+    return {**DEFINITIONS[part["$ref"].rpartition("/")[2]], "description": part["description"]}
 
 
 def _described(key: dataclasses.Field[Any], hint: Any) -> JsonObject:

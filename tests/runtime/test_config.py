@@ -17,12 +17,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from minibot.cores.profile_keys import DEFINITIONS
 from minibot.kernel import canonical
 from minibot.kernel.errors import ConfigError
 from minibot.runtime.configuration.config import Config, config_of_manifest, load_config
 from minibot.runtime.configuration.config_schema import SCHEMA_PATH, known_keys
 from minibot.runtime.configuration.config_sections import sections
 from tests.waiting import DEADLINE_S
+from tools import config_schema
 from tools.config_schema import PAGE, document, page
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -165,6 +167,14 @@ def test_reference_page_has_each_key_of_a_profile() -> None:
 
     assert PAGE.read_text(encoding="utf-8") == text
     assert set(known_keys()) <= named
+
+
+def test_reference_page_has_the_rules_of_the_sections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page has each rule as the sections have it, also one that the schema's file lacks yet."""
+    percent = {**DEFINITIONS["percent"], "title": "a part of a hundred"}
+    monkeypatch.setattr(config_schema, "DEFINITIONS", {**DEFINITIONS, "percent": percent})
+
+    assert "| `rsi_oversold` | a part of a hundred |" in page()
 
 
 def test_config_holds_each_section_typed() -> None:
