@@ -23,8 +23,9 @@ class ClosedBar:
         volume: Traded amount of base.
         is_live: Whether a strategy may act on it. A bar of an event is live unless its event is
             history, which klines that fill a hole are too; so all bars that one trade closes after
-            a pause of the stream are live. Of the bars that a core makes from ticks, only the
-            newest is, and not if more bars are missing after it than may be filled.
+            a pause of the stream are live. Of the bars that a core makes from ticks and closes by
+            one trade, only the newest is, even if it is flat because it fills a hole; none is if
+            the hole is too long to be filled.
     """
 
     __slots__ = ("close", "high", "interval", "is_live", "low", "open", "open_ts", "volume")

@@ -290,15 +290,15 @@ class StrategySection:
     horizon_ms: Annotated[
         int,
         whole(1000, 86_400_000),
-        "How long a signal is meant to hold, market time, if the strategy gives no time with it. "
-        "Risk refuses an older one, and one older than risk.signal_age_ms_max; a purchase at the "
-        "strategy's limit rests no longer. No position ends by it.",
+        "How long a signal is meant to hold, market time; a time that the strategy gives with it "
+        "counts instead. Risk refuses an older one, and one older than risk.signal_age_ms_max; a "
+        "purchase at the strategy's limit rests no longer. No position ends by it.",
     ]
     cooldown_ms: Annotated[
         int,
         whole(0, 86_400_000),
-        "Wait in a symbol, market time: for a purchase after its last BUY, SELL or sale, for a "
-        "SELL after its last SELL or sale.",
+        "Wait in a symbol, market time: for a purchase after its last BUY (also one that risk "
+        "refused), SELL or sale, for a SELL after its last SELL or sale.",
     ]
     cost_gate: Annotated[bool, "Hold when the expected move does not cover the costs."]
     bars_from_ticks: Annotated[
@@ -442,7 +442,8 @@ class RiskSection:
     positions_max: Annotated[
         int,
         whole(1, 1000),
-        "Open positions at a time; one worth less than the venue's minimum order does not count.",
+        "Open positions at a time; one whose value at the last mid is below the venue's minimum "
+        "order does not count.",
     ]
     exposure_ratio_max_bps: Annotated[
         int,
@@ -809,10 +810,10 @@ class RiskSection:
     benchmark_symbol: Annotated[
         str | None,
         string(most=40, pattern="^[A-Z0-9]{2,40}$", title="a symbol such as BTCUSDT"),
-        "Market that volatility_ratio_max and benchmark_correlation_max refer to. This and the "
-        "following keys use closed bars of strategy.bar_interval; while bars are missing, more "
-        "than two bars late or without movement, no entry is allowed. After a gap the window of "
-        "a symbol starts again.",
+        "Market that volatility_ratio_max and benchmark_correlation_max refer to. This key and "
+        "those from correlation_bars to drift_max use closed bars of strategy.bar_interval; while "
+        "the bars of a limit are missing, more than two bars late or, except for drift_max, "
+        "without movement, no entry is allowed. After a gap the window of a symbol starts again.",
     ] = field(default=None, metadata=OPTIONAL)
     correlation_bars: Annotated[
         int | None,
@@ -988,12 +989,16 @@ class ExecutionSection:
     tick_age_ms_max: Annotated[
         int, whole(1, 600_000), "Oldest tick that fills an order, market time."
     ]
-    order_ttl_market_ms: Annotated[int, whole(1, 86_400_000), "Longest life of an order."]
+    order_ttl_market_ms: Annotated[
+        int,
+        whole(1, 86_400_000),
+        "Longest life of an order; one that rests until a trade triggers it does not expire.",
+    ]
     left_trading: Annotated[
         str,
         one_of("hold", "cancel"),
-        "Open orders of a symbol that leaves TRADING. hold: they stay unfilled until they "
-        "expire. cancel: they are cancelled.",
+        "Open orders of a symbol that leaves TRADING. hold: they stay, unfilled until it trades "
+        "again or they expire. cancel: they are cancelled.",
     ] = field(default="hold", metadata=LATER)
     fee_asset: Annotated[
         str | None,

@@ -114,9 +114,10 @@ ROOM: Final = 16
 
 @final
 class RecentIds:
-    """Recent ids, each with a time, in order of arrival; `has` searches them one by one.
+    """Recent ids, each with a time; `has` searches them one by one.
 
-    Expired ids are removed in bulk: before a look-up, or when the list has grown.
+    Their order decides nothing, and a snapshot does not keep it. Expired ids are removed in bulk:
+    before a look-up, or when the list has grown.
     """
 
     __slots__ = ("_before", "_room", "_root_max", "_times")
@@ -189,7 +190,10 @@ class RecentIds:
 
     @staticmethod
     def from_state(state: Mapping[str, int]) -> RecentIds:
-        """Return the ids that `state` described."""
+        """Return the ids that `state` described.
+
+        They have no roots, so `has` searches the list for any id until it has once been empty.
+        """
         remembered = RecentIds()
         remembered._times = {named(text): ts for text, ts in state.items()}
         remembered._room = ROOM + 2 * len(state)

@@ -380,7 +380,8 @@ def logged_steps(
         known: The ids known at the start; kept up to date.
         now: Market time at the start; kept up to date.
         taken_before: Running number of the last input before the first range.
-        skip: Returns True for a line that a dead letter of this input log names.
+        skip: Returns True for a line that a dead letter names; these lie in a file of their own
+            beside the acks.
         decode_many: As for `Inputs`.
 
     Raises:

@@ -249,12 +249,14 @@ class IntentMessage(Message):
     """Order intent: an order that risk allowed.
 
     Attributes:
-        qty, limit: Quantity and limit; a market order has no limit.
+        qty, limit: Quantity and limit; an order that trades at the market, at once or once a trade
+            triggers it, has no limit.
         stop, target: Prices of trades that trigger a resting order; None for off. `of` reads any of
             the four as 0 if its text is not a number, or has more than eight significant places.
         trail: Distance of a trailing stop below the highest trade in basis points; None for a fixed
             stop.
-        expires_ts: Market time from which no part of it is filled any more.
+        expires_ts: Market time from which it is refused, and no part of it is filled any more; one
+            that rests until a trade triggers it stays.
         late_ts: Market time from which its signal is too old for a fill; None without such a bound.
         client: Risk's id for the order.
         replaces: The id of the open order that it replaces.

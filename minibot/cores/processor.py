@@ -1,9 +1,10 @@
 """Processor: takes the inputs of one role one by one and makes the events that follow.
 
 Live shell, restart, role replay and joint replay all use this class, so that they drop the same
-repeats, count the same inputs and derive the same ids. Two ways reach a core without it: plain rows
-of market events in a role replay (`engine.replay_rows`), and backtests (`engine.lockstep`). It
-names no role. The AI, which has no core, uses `Progress`.
+repeats, count the same inputs and derive the same ids. Three ways reach a core without it: plain
+rows of market events in a role replay (`engine.replay_rows`), the lockstep of backtests and of
+`replay --set` (`engine.lockstep`), and the trial of a strategy (`strategies.trial`). It names no
+role. The AI, which has no core, uses `Progress`.
 """
 
 from __future__ import annotations
@@ -66,7 +67,8 @@ class Progress:
     def admit(self, taken: Taken) -> bool:
         """Return whether to process an input: it is no repeat, and from a queue in `reads`.
 
-        A repeat is counted in `dup_dropped`, and the line of a tick is noted; `taken` stays.
+        A repeat of any queue is counted in `dup_dropped`, and the line of a tick is noted; `taken`
+        stays.
 
         Raises:
             IntegrityError: A second `run_opening`, which would erase the role's state.
@@ -184,7 +186,7 @@ class Processor(Progress):
         """Return the events of the core's messages for one input, with ids and causes.
 
         Raises:
-            InvariantError: A message has no cause, or names itself or a later one.
+            InvariantError: A message is behind itself or a later one.
         """
         return finalize_drafts(
             drafts_of(messages),

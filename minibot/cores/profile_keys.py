@@ -75,7 +75,8 @@ A whole profile must write it; one with `extends` need write no key.
 OPTIONAL: Final = {"optional": True}
 """Metadata of a key that a profile may omit, but not write as null.
 
-Its default is None, except in a section whose descriptions name other defaults.
+Its default is None, except for `venue` and in the section scanner. If the description of another
+key names a value without the key, the reader of the key applies it.
 """
 
 OPTIONAL_OR_NULL: Final = {"optional": True, "null": True}

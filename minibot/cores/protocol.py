@@ -22,7 +22,9 @@ from minibot.kernel.errors import InvariantError
 
 
 class ShownTick:
-    """A tick in the form that the strategy reads, filled by its source; a base class.
+    """A tick in the form that the strategy reads; a base class.
+
+    The strategy's core has one for each symbol and keeps it; a source of ticks fills it.
 
     Attributes:
         ts: Market time at which it was received, ms; -1 before the first tick.
@@ -46,7 +48,8 @@ class Core:
     """State plus one function from an input to messages; the same object live and in replay.
 
     Attributes:
-        TAKES: The kinds of messages that it processes, by place in `cores.messages.QUEUES`.
+        TAKES: The kinds of messages that it processes, by place in `cores.messages.QUEUES`. Only a
+            lockstep reads it, and refuses a core whose role reads other queues.
         TAKES_BARS: Whether it takes closed bars without events.
         TAKES_MARKS: Whether it values positions. A caller of `quiet_ticks` with several symbols
             may pass it single ticks within the ranges by `process`, as each moves equity; the
