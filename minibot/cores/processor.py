@@ -186,7 +186,7 @@ class Processor(Progress):
         """Return the events of the core's messages for one input, with ids and causes.
 
         Raises:
-            InvariantError: A message is behind itself or a later one.
+            InvariantError: A message names itself or a later one as its cause.
         """
         return finalize_drafts(
             drafts_of(messages),
