@@ -107,16 +107,18 @@ class Survey:
 
 
 def _kraken_name(message: bytes) -> str:
-    """Return `channel symbol` of a Kraken frame, as far as they are given."""
+    """Return `channel symbol` of a Kraken frame, as far as both are given as texts."""
     body = orjson.loads(message) if _is_json(message) else None
+    channel, symbol = None, None
     if isinstance(body, list) and len(body) >= 4:
-        return f"{body[-2]} {body[-1]}"
-    if isinstance(body, dict) and isinstance(body.get("channel"), str):
-        data = body.get("data")
-        only = data[0] if isinstance(data, list) and data else {}
-        symbol = only.get("symbol", "") if isinstance(only, dict) else ""
-        return f"{body['channel']} {symbol}".strip()
-    return KRAKEN
+        channel, symbol = body[-2:]
+    elif isinstance(body, dict):
+        channel, data = body.get("channel"), body.get("data")
+        only = data[0] if isinstance(data, list) and data else None
+        symbol = only.get("symbol") if isinstance(only, dict) else None
+    if not isinstance(channel, str):
+        return KRAKEN
+    return f"{channel} {symbol}".strip() if isinstance(symbol, str) else channel
 
 
 def _is_json(message: bytes) -> bool:

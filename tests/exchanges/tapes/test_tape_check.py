@@ -111,6 +111,8 @@ def with_half_json(lines: Lines) -> Lines:
     return [*lines[:99], lines[99]._replace(message=b'{"stream":"btcusdt@trade","da}')]
 
 
+# Deeper than a text can be made of, and not too deep to be read as JSON.
+DEEP = b"[" * 1_005 + b"]" * 1_005
 BROKEN = (
     b'{"minibot":"missed","frpm_ns":1}',
     b'{"minibot":"missed",x}',
@@ -121,6 +123,8 @@ BROKEN = (
     b'["lastUpdateId"]',
     b'{"a":{"lastUpdateId":1}}',
     b'{"lastUpdateId":"1"}',
+    b'[1,2,%b,"XBT/USD"]' % DEEP,
+    b'{"channel":"book","data":[{"symbol":%b}]}' % DEEP,
 )
 
 
