@@ -122,6 +122,9 @@ def test_bad_tape_is_refused_by_name(kind: str, tmp_path: Path) -> None:
         b'{"half":}',
         b'{"lastUpdateId":9}',
         b'{"lastUpdateId":9,"bids":[["9.00"]],"asks":[]}',
+        b'{"lastUpdateId":9,"bids":[],"asks":[],"symbol":["BTCUSDT"]}',
+        b'{"lastUpdateId":9,"bids":[],"asks":[],"minibot_edges":["9.00","x"]}',
+        b'{"lastUpdateId":9,"bids":[],"asks":[],"minibot_edges":[null]}',
     ],
 )
 def test_line_that_holds_no_message_is_named(message: bytes, tmp_path: Path) -> None:

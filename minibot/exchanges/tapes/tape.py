@@ -37,6 +37,7 @@ from minibot.exchanges.tapes.frames import (
     SourceFacts,
     edges_of,
     kind_of,
+    recorded_snapshot,
 )
 from minibot.exchanges.tapes.kline_bars import Bar
 from minibot.exchanges.tapes.unpacking import bounded_lines
@@ -348,8 +349,12 @@ def _scan_unwrapped(scan: _Scan, received_ns: int, message: bytes) -> None:
         isinstance(body.get("lastUpdateId"), int)
         and received_ns - scan.first_ns <= OPENING_BOOK_NS_MAX
     ):
+        # Refused here, not where the book is served.
         for rows in (body["bids"], body["asks"]):
-            BookSide(is_bid=True).apply(rows)  # Refused here, not where the book is served.
+            BookSide(is_bid=True).apply(rows)
+        recorded_snapshot(body)
+        if not isinstance(body.get("symbol"), str | None):
+            raise TypeError("symbol: expected a text")
         scan.snapshots.append((received_ns, body))
     for info in body.get("symbols", ()):
         scan.symbol_infos[info["symbol"]] = info
