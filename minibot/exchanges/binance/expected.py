@@ -173,7 +173,7 @@ UNKNOWN_SYMBOL_CODE: Final = -1121
 
 _EVENT: Final = {"e!": TEXT, "E": INT, "s!": TEXT}
 _MINI_TICKER: Final = {
-    **_EVENT,
+    **{"e!": TEXT, "E!": INT, "s!": TEXT},
     **{"c!": DEC, "o": DEC, "h": DEC, "l": DEC, "v": DEC, "q": DEC},
 }
 STREAMS: Final[dict[str, Shape]] = {

@@ -6,6 +6,7 @@ from copy import deepcopy
 from random import Random
 from typing import Any, Final
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +15,8 @@ from minibot.exchanges.base import FrameInvalid
 from minibot.exchanges.binance import expected
 from minibot.exchanges.binance.filters import parse_instrument
 from minibot.exchanges.binance.limits import DEPTH, EXCHANGE_INFO, KLINES, TIME
+from minibot.exchanges.binance.messages import parse_frame
+from minibot.exchanges.binance.mini_tickers import parse_mini_tickers
 from minibot.exchanges.shapes import (
     BOOL,
     DEC,
@@ -230,5 +233,42 @@ def test_field_of_a_filter_that_the_parser_refuses_is_never_called_harmless(
 
     try:
         parse_instrument(info)
+    except FrameInvalid:
+        assert written.endswith("!")
+
+
+MINI: Final = "!miniTicker@arr"
+EVENT_OF: Final = {"trade": "trade", "depth@100ms": "depthUpdate", MINI: "24hrMiniTicker"}
+PAYLOADS: Final[dict[str, dict[str, Any]]] = {
+    **{kind: expected.STREAMS[kind] for kind in ("trade", "bookTicker", "depth@100ms")},
+    MINI: expected.MARKET_STREAMS[MINI][0],
+}
+STREAM_FIELDS: Final = [(kind, name) for kind, shape in PAYLOADS.items() for name in shape]
+
+
+def read_as_a_night_does(kind: str, payload: dict[str, Any]) -> None:
+    """Pass the payload of a stream to the parser that a night has for it."""
+    if kind == MINI:
+        parse_mini_tickers(orjson.dumps([payload]))
+    else:
+        parse_frame(orjson.dumps(payload))
+
+
+@pytest.mark.parametrize(("kind", "written"), STREAM_FIELDS)
+def test_field_of_a_stream_that_its_parser_refuses_is_never_called_harmless(
+    kind: str, written: str
+) -> None:
+    """A field without which a night refuses the frame is marked as read."""
+    good: dict[str, Any] = {DEC: "1", INT: 1, BOOL: True, TEXT: "BTCUSDT"}
+    payload = {
+        name.rstrip("!?"): good[of] if isinstance(of, str) else []
+        for name, of in PAYLOADS[kind].items()
+    }
+    payload |= {"e": EVENT_OF[kind]} if kind in EVENT_OF else {"a": "2"}
+    read_as_a_night_does(kind, payload)
+    payload[written.rstrip("!?")] = 1.5
+
+    try:
+        read_as_a_night_does(kind, payload)
     except FrameInvalid:
         assert written.endswith("!")
