@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
-from minibot.exchanges.shapes import Difference
+from minibot.exchanges.shapes import MISSING, RETYPED, UNKNOWN, Difference
+
+OF_FIELDS: Final = frozenset({MISSING, RETYPED, UNKNOWN})
+"""Kinds of difference of a field; others, such as a limit, may be of what minibot reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,5 +88,6 @@ def lines_of(report: Report) -> Iterator[str]:
         if one.found:
             what += f", found {one.found}"
         times = f" ({seen.count} times)" if seen.count > 1 else ""
-        harm = "" if one.hinders else "; harmless, minibot does not read it"
+        reading = ", minibot does not read it" if one.kind in OF_FIELDS else ""
+        harm = "" if one.hinders else f"; harmless{reading}"
         yield f"{what}{times}{harm}"

@@ -35,7 +35,8 @@ Shape = Any
 class Tagged:
     """Objects of several kinds: `shapes` by the value of the field `tag`.
 
-    A value missing in `shapes` is UNKNOWN, with that value in its path.
+    A value missing in `shapes` is UNKNOWN, with that value in its path; where the objects are read,
+    it hinders: a kind that minibot does not know may be a rule that it would miss.
     """
 
     tag: str
@@ -114,7 +115,7 @@ def _of_tagged(shape: Tagged, value: Any, path: str, *, hinders: bool) -> Iterat
         return
     known = shape.shapes.get(tag)
     if known is None:
-        yield Difference(UNKNOWN, f"{path}[{_sample(tag)}]", "", _sample(value), False)
+        yield Difference(UNKNOWN, f"{path}[{_sample(tag)}]", "", _sample(value), hinders)
         return
     where = f"{path.removesuffix('[]')}[{tag}]"
     yield from _of_object({shape.tag: TEXT, **known}, value, where, hinders=hinders)

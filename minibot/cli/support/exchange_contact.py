@@ -157,7 +157,7 @@ def _verdict(report: Report) -> str:
         return "PASS: the host answers as recorded"
     hindering = sum(seen.difference.hinders for seen in report.differences)
     total = len(report.differences)
-    return f"DIFFERS: {total} differences, {hindering} of them in fields that minibot reads"
+    return f"DIFFERS: {total} differences, {hindering} of them not harmless"
 
 
 def _whole(values: Sequence[int], percent: int) -> str:

@@ -18,6 +18,7 @@ from minibot.exchanges.binance.limits import DEPTH, EXCHANGE_INFO, KLINES, PRICE
 from minibot.exchanges.binance.rest import BinanceRest
 from minibot.exchanges.binance.streams import combined_url
 from minibot.exchanges.contact_report import Report, lines_of
+from minibot.exchanges.shapes import UNKNOWN, Difference
 from minibot.exchanges.websocket_stream import WebSocketStream
 from minibot.runtime.clock import write_clock
 from tests.market.exchange_process import ExchangeProcess
@@ -218,7 +219,7 @@ def lower_limit(body: Any) -> Any:
         (
             EXCHANGE_INFO,
             with_filter(filterType="BRAND_NEW", x=1),
-            ("unknown", "symbols[].filters[][BRAND_NEW]", False),
+            ("unknown", "symbols[].filters[][BRAND_NEW]", True),
         ),
         (
             EXCHANGE_INFO,
@@ -277,6 +278,21 @@ def test_book_that_is_no_snapshot_is_told_and_the_rest_looked_at(host: Host, bod
     pairs = [(each.difference.kind, each.where) for each in report.differences]
     assert ("answer", DEPTH) in pairs or ("book", "books") in pairs
     assert report.books["BTCUSDT"]["snapshots"] == 0
+
+
+def test_only_a_field_that_is_not_read_is_told_as_such() -> None:
+    """The host's own weight limit is read by a night, although another figure does no harm."""
+    report = Report(("BTCUSDT",))
+    limit = Difference("limit", "REQUEST_WEIGHT per 1 MINUTE", "6000", "1200", False)
+    report.add(EXCHANGE_INFO, limit)
+    report.add(EXCHANGE_INFO, Difference(UNKNOWN, "symbols[].freshField", "", "1", False))
+
+    assert list(lines_of(report)) == [
+        "/api/v3/exchangeInfo: limit REQUEST_WEIGHT per 1 MINUTE, expected 6000, found 1200;"
+        " harmless",
+        "/api/v3/exchangeInfo: unknown symbols[].freshField, found 1;"
+        " harmless, minibot does not read it",
+    ]
 
 
 @pytest.mark.parametrize(
