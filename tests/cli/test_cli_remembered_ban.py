@@ -66,7 +66,10 @@ def test_first_contact_ends_with_the_answer_that_bans_it(
     assert codes[0] == codes[1] != 0
     assert asked.count(b"/api/v3/exchangeInfo") == 1
     assert asked[-1] == b"/api/v3/exchangeInfo"
-    assert "the host refuses requests" in "".join(capsys.readouterr())
+    told = "".join(capsys.readouterr())
+    assert "the host refuses requests" in told
+    assert f"http://127.0.0.1:{server.port} wants no requests for 3600 s: banned" in told
+    assert "cannot be reached" not in told
 
 
 def _answer(sock: socket.socket) -> None:

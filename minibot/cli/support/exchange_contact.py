@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from minibot.cli.support.output import progress_bar, say, show_json, show_rows
 from minibot.events.unit_sizes import NS_PER_MS
-from minibot.exchanges.base import RestError, StreamLost
+from minibot.exchanges.base import BANNED, RATE_LIMITED, RestError, StreamLost
 from minibot.exchanges.contact_report import Report, lines_of, quantile
 from minibot.exchanges.venues import first_contact
 from minibot.kernel.errors import ConfigError, Refusal
@@ -40,7 +40,7 @@ def meet_exchange(arguments: argparse.Namespace, config: Config, minutes: str) -
     Raises:
         ConfigError: The profile has no host, nothing is recorded of its venue, or `minutes` is no
             time to listen.
-        Refusal: The host cannot be reached.
+        Refusal: The host cannot be reached, or wants silence.
     """
     exchange = config.exchange
     if config.embedded is not None:
@@ -76,6 +76,12 @@ def meet_exchange(arguments: argparse.Namespace, config: Config, minutes: str) -
         if isinstance(error, RestError):  # It may come of an answer whose status was looked at.
             host = exchange.rest_url
             remember_silence(error, address_of(config, config.var.root))
+            if error.kind in (BANNED, RATE_LIMITED):
+                left_ms = max(error.retry_after_ms, error.until_ms - time.time_ns() // NS_PER_MS)
+                raise Refusal(
+                    f"{host} wants no requests for {-(-left_ms // 1000)} s: {error}.",
+                    "Run it again after that.",
+                ) from error
         raise Refusal(
             f"{host} cannot be reached: {error}.",
             "Check the network, a proxy, and whether the host is blocked where you are.",

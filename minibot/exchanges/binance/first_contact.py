@@ -99,8 +99,8 @@ class FirstContact:
 
         Raises:
             RestError: The first request had no usable answer: the host cannot be reached, or
-                answers with an error. Or the host wants silence, and further requests would lead to
-                a ban or make it longer.
+                answers with an error. Or the host wants silence, of this contact or of another
+                process, and further requests would lead to a ban or make it longer.
             StreamLost: The first connection of the streams could not be opened, or brought nothing.
         """
         self._rest.ping()
@@ -147,6 +147,7 @@ class FirstContact:
         try:
             status, headers, content = self._rest.answer(path, params)
         except RestError as error:
+            _heed(error)
             self._report(path, ANSWER, "(whole)", "an answer", str(error), hinders=True)
             return
         _heed_answer(path, status, headers, content)
@@ -196,7 +197,8 @@ class FirstContact:
         before = self._rest.last.weight_used
         try:
             answer = self._rest.answer(path, params)
-        except RestError:
+        except RestError as error:
+            _heed(error)
             return counted
         _heed_answer(path, *answer)
         again = self._counted(before)
@@ -244,6 +246,7 @@ class FirstContact:
         try:
             status, headers, content = self._rest.answer(DEPTH, params)
         except RestError as error:
+            _heed(error)
             self._report(where, ANSWER, "(whole)", "a refusal in JSON", str(error), hinders=True)
             return
         _heed_answer(where, status, headers, content)

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import pytest
 
-from minibot.exchanges.base import RATE_LIMITED, RestError, StreamLost
+from minibot.exchanges.base import BANNED, RATE_LIMITED, RestError, StreamLost
 from minibot.exchanges.binance.expected import UNKNOWN_SYMBOL
 from minibot.exchanges.binance.first_contact import FirstContact
 from minibot.exchanges.binance.limits import DEPTH, EXCHANGE_INFO, KLINES, PRICE, TIME
@@ -551,6 +551,27 @@ def test_silence_wanted_at_either_look_at_a_weight_ends_the_contact(
 
     assert refused.value.kind == RATE_LIMITED
     assert after == []
+
+
+@pytest.mark.parametrize("last", [TIME, PRICE, UNKNOWN_SYMBOL])
+def test_silence_that_another_process_was_asked_for_ends_the_contact(host: Host, last: str) -> None:
+    """A request that is not sent because of a ban is no difference of the host."""
+    after: list[str] = []
+
+    class Banned(BinanceRest):
+        def answer(
+            self, path: str, params: Mapping[str, Any]
+        ) -> tuple[int, Mapping[str, str], bytes]:
+            if after or last in (path, params.get("symbol")):
+                after.append(path)
+                raise RestError(BANNED, "not requested: the host refuses requests for 60 s more")
+            return super().answer(path, params)
+
+    with pytest.raises(RestError) as refused:
+        host.meet(rest=Banned)
+
+    assert refused.value.kind == BANNED
+    assert len(after) == 1
 
 
 def test_clock_that_is_off_is_told(host: Host) -> None:
