@@ -22,7 +22,8 @@ from minibot.data.klines import open_klines
 from minibot.data.patience import ATTEMPTS_MAX, Patience
 from minibot.data.store import Series, StoredFile, locked, rest_period
 from minibot.data.treatment import Treatment
-from minibot.exchanges.base import RATE_LIMITED, SERVER, RestError
+from minibot.exchanges import deadline
+from minibot.exchanges.base import RATE_LIMITED, SERVER, TIMEOUT, RestError
 from minibot.exchanges.binance.archive import ArchiveHost
 from minibot.exchanges.binance.archive_files import archive_files
 from minibot.exchanges.binance.rest import BinanceRest
@@ -450,11 +451,12 @@ TRUNCATED = b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\nConnection: close\r\n\r
     ("spoilt", "waited"),
     [
         (answer(b"", "503 Service Unavailable"), [1000, 2000]),
+        (answer(b"<p>" * 50_000, "503 Service Unavailable", None, "text/html"), [1000, 2000]),
         (answer(b"", "429 Too Many Requests", {"Retry-After": "7"}), [7000, 7000]),
         (answer(b"<html>", "403 Forbidden", None, "text/html"), [1000, 2000]),
         (TRUNCATED, [1000, 2000]),
     ],
-    ids=["503", "429", "403", "cut short"],
+    ids=["503", "long 503", "429", "403", "cut short"],
 )
 def test_passing_fault_is_asked_again_after_a_wait(
     spoilt: bytes, waited: list[int], desk: Desk
@@ -483,6 +485,25 @@ def test_fault_that_does_not_pass_is_given_up_within_bounds(status: str, desk: D
     assert len(fetched.troubles) == 1
     assert "BTCUSDT-1h-2025-02-01.zip" in fetched.troubles[0]
     assert fetched.missing == [(DAY.from_ts, DAY.to_ts)]
+
+
+def test_archive_that_takes_no_connection_is_named_with_the_time_that_it_had(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An attempt of three seconds is not told as a file that did not come within minutes."""
+
+    def nothing(*words: object) -> None:
+        raise TimeoutError
+
+    monkeypatch.setattr(deadline, "connected", nothing)
+    url = "http://archive.test:8080"
+    host = ArchiveHost(url, hosts=(), connect_timeout_s=3, total_timeout_s=300)
+
+    with pytest.raises(RestError) as failed:
+        host.fetch("data/x.zip", b"".join)
+
+    assert failed.value.kind == TIMEOUT
+    assert failed.value.detail == "archive.test:8080/data/x.zip: not connected within 3 s"
 
 
 def test_host_that_never_answers_is_not_asked_for_every_file(desk: Desk) -> None:

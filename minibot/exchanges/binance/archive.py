@@ -141,8 +141,7 @@ class ArchiveHost:
                 if status == 200:
                     return keep(_bounded(response, url, bytes_max))
                 if not 300 <= status < 400:
-                    body = b"".join(_bounded(response, url, CHUNK_BYTES))
-                    judge(path, status, headers, body)
+                    judge(path, status, headers, _beginning(response))
             url = urljoin(url, headers.get("location", ""))
             parts = urlsplit(url)
             if parts.netloc not in self._hosts or parts.scheme != self._scheme:
@@ -153,9 +152,22 @@ class ArchiveHost:
         raise RestError(REDIRECT, f"{path}: more than {REDIRECTS_MAX} redirects")
 
     def _no_answer(self, path: str, error: Exception) -> RestError:
+        where = self._base.partition("//")[2] + path
         if self._deadline.expired or isinstance(error, requests.Timeout | TimeoutError):
-            return RestError(TIMEOUT, f"{path}: not whole within {self._timeouts[1]} s")
-        return RestError(UNREACHABLE, f"{path}: {root_cause(error)}")
+            is_open = self._deadline.expired or not isinstance(error, requests.ConnectTimeout)
+            what = "not whole" if is_open else "not connected"
+            return RestError(TIMEOUT, f"{where}: {what} within {self._timeouts[is_open]:g} s")
+        return RestError(UNREACHABLE, f"{where}: {root_cause(error)}")
+
+
+def _beginning(response: requests.Response) -> bytes:
+    """Return the first bytes of an answer with an error, however long a page it is."""
+    body = b""
+    for chunk in response.raw.stream(CHUNK_BYTES, decode_content=False):
+        body += chunk
+        if len(body) >= CHUNK_BYTES:
+            break
+    return body
 
 
 def _bounded(response: requests.Response, url: str, bytes_max: int) -> Iterator[bytes]:
