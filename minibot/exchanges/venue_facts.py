@@ -131,7 +131,7 @@ class Hosts:
     Attributes:
         venue: Its name.
         rest, stream, archive: Addresses of its public data; the archive is empty without one.
-        paths: Every path that may be requested at all.
+        paths: Every path that may be requested of `rest`; the archive's files are not listed.
     """
 
     venue: str
@@ -269,7 +269,7 @@ class SymbolMap:
     def read(self, text: str) -> str:
         """Return the symbol that a person means: BTC/USDT, BTCUSDT or the venue's own name.
 
-        Any other text comes back as it is, in capital letters, for the caller to refuse.
+        Any other text comes back in capital letters and without slashes, for the caller to refuse.
         """
         name = text.strip()
         with suppress(ValueError):

@@ -146,7 +146,8 @@ class WebSocketStream:
 
     Args:
         url: Address, complete with path and query, which name the streams.
-        connect_timeout_s: Machine seconds for connecting, handshakes included.
+        connect_timeout_s: Machine seconds for connecting, handshakes included; one address of the
+            host gets a third of them.
         machine_ns: Machine time, stamped on each frame right after the read of the socket that
             completed it.
     """

@@ -82,7 +82,8 @@ class WeightBudget:
 
         Requests under way may not be in that count yet, and are added; nor is one that arrived
         later and was answered before, so that no count makes ours lower. The count of a request
-        that was sent in another minute may be that minute's, and is not taken.
+        that was sent in another minute may be that minute's, and is not taken: a new minute begins
+        with the weight under way, that of this request included.
         """
         self._turn(now_ms)  # With this request, which may have arrived in the new minute.
         self._under_way = max(0, self._under_way - weight)

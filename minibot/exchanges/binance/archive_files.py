@@ -41,6 +41,8 @@ def archive_files(
 ) -> Iterator[ArchiveFile]:
     """Yield the files that cover the spans, each once: whole months that are over, else days.
 
+    Intervals of MONTHLY_ONLY have months alone: each that is over, also where a span needs a part.
+
     Args:
         symbol: Such as BTCUSDT.
         interval: A name of `INTERVALS`.

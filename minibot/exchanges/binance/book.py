@@ -276,6 +276,8 @@ class BookKeeper:
     def on_snapshot(self, snapshot: Snapshot) -> str:
         """Take a snapshot and return SYNCED, TOO_OLD (request another; the buffer stays) or GAP.
 
+        TOO_OLD ends before the buffered diffs begin, or, with them, before the book in use ends.
+
         Raises:
             FrameInvalid: Snapshot or a buffered diff is contradictory; both are discarded.
         """

@@ -197,7 +197,7 @@ def error_of(content: bytes) -> tuple[int, str]:
 
 
 def retry_after_ms(status: int, headers: Mapping[str, str]) -> int:
-    """Return how long the venue wants silence.
+    """Return how long the venue wants silence; 0 if its header says so.
 
     Without a readable header: a minute after 429, when weight is reset at the latest, and the
     shortest documented ban after 418.

@@ -66,8 +66,9 @@ class SourceFacts:
 def edges_of(body: Mapping[str, Any]) -> list[str | None]:
     """Return how far a recorded book is known: its last bid and ask, None for all of a side.
 
-    A recording does not say how many levels were asked for: a side with as many as a request of
-    the venue gives was cut there. A book that was rebuilt says so itself.
+    A recording does not say how many levels were asked for: where the longer side has a number of
+    `LIMITS.snapshot_levels`, each side of that length was cut there; any other counts as whole. A
+    book that was rebuilt says so itself.
     """
     if EDGES in body:
         told: list[str | None] = body[EDGES]

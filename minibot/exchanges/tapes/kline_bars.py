@@ -88,7 +88,7 @@ class Bar:
     last_ms: int = 0  # Time of the trade that set the close.
 
     def add(self, time_ms: int, price: int, qty: int, is_taker_sell: bool, trade_id: int) -> None:
-        """Add one trade; a late one does not change the close."""
+        """Add one trade; one older than the trade that set the close does not change the close."""
         if price > self.high:
             self.high = price
         if price < self.low:
@@ -221,7 +221,7 @@ class TradedBars:
     def _add_late(
         self, time_ms: int, price: int, qty: int, is_taker_sell: bool, trade_id: int
     ) -> None:
-        """Add a trade of an earlier second, also to bars that are closed."""
+        """Add a trade of an earlier second to closed bars too; it sets a close that is older."""
         self.late_trades += 1
         self._settle()
         for name in INTERVALS:

@@ -6,10 +6,11 @@ answer (to which our recorder adds a field `symbol`) or of exchangeInfo; other m
 no client (docs/TAPES.md), nor are those of a symbol that comes behind the scanned lines.
 
 The file is scanned once before anything is served (0.1 s for 40,000 lines), so that a damaged tape
-is refused at once and not noticed in the middle of a night. The scan needs every line's form, all
-unwrapped messages, the first one of each stream, and others until it has enough samples of the
-clock. Any other message may be broken: it is sent as recorded, for clients to refuse, and leaves
-the venue as it was.
+is refused at once and not noticed in the middle of a night. Of a file above 64 MB only the first
+49,999 lines are scanned; damage behind them is noticed when it is played. The scan needs every
+line's form, all unwrapped messages, the first one of each stream, and others until it has enough
+samples of the clock. Any other message may be broken: it is sent as recorded, for clients to
+refuse, and leaves the venue as it was.
 """
 
 from __future__ import annotations
