@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import IO
 
 from minibot.events.model import JsonObject
@@ -52,7 +53,10 @@ class LiveFeed:
         self._teller = thread
 
     def start(self, environ: dict[str, str]) -> None:
-        """Start the status file, and the table with the operator's terminal as its own."""
+        """Start the status file, and the table with the operator's terminal as its own.
+
+        Without a process or a thread for the table there is none.
+        """
         if self._file is not None:
             self._file.start()
         if not self._argv:
@@ -61,10 +65,16 @@ class LiveFeed:
             name: os.environ[name] for name in ("TERM", "COLUMNS", "NO_COLOR") if name in os.environ
         }
         try:
-            self._process = spawn_table(self._argv, {**environ, **kept})
+            process = spawn_table(self._argv, {**environ, **kept})
         except OSError:
             return
-        DaemonThread(self._write, "live-feed").start()
+        try:
+            DaemonThread(partial(self._write, process), "live-feed").start()
+        except RuntimeError:  # Nothing would feed the table.
+            process.kill()
+            process.wait()
+            return
+        self._process = process
 
     def show(self, status: JsonObject) -> None:
         """Offer the newest status; drop an older one that was not sent yet."""
@@ -105,9 +115,8 @@ class LiveFeed:
             with suppress(OSError, ValueError):
                 to_stderr(line)
 
-    def _write(self) -> None:
-        process = self._process
-        if process is None or process.stdin is None:
+    def _write(self, process: subprocess.Popen[bytes]) -> None:
+        if process.stdin is None:
             return
         try:
             is_last = False

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import _thread
 import errno
 import os
 import queue
 import signal
+import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
@@ -40,6 +42,7 @@ from minibot.watchdog.feed import LiveFeed
 from minibot.watchdog.launcher import _Launch
 from minibot.watchdog.ops_process import OPS_SILENT_MS, OpsProcess
 from minibot.watchdog.requests import END, KILL, control_payload, take_requests
+from minibot.watchdog.spawn import spawn_table
 from minibot.watchdog.supervision_loop import ECHO_NS, HANG_UP, SupervisionLoop
 from minibot.watchdog.supervisor import DiskLeases, Supervisor
 from tests.waiting import DEADLINE_S, wait_until
@@ -1100,6 +1103,30 @@ def test_table_is_shown_how_the_run_ended_whatever_it_was_shown_just_before(
     feed.end({"number": "last"})
 
     assert shown.read_bytes().splitlines()[-1] == b'{"number":"last"}'
+
+
+def test_table_that_no_thread_can_feed_is_ended_and_the_run_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A table without a thread is ended at once: no error of it reaches the start of a run."""
+    made: list[subprocess.Popen[bytes]] = []
+
+    def spawn(argv: Sequence[str], environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        made.append(spawn_table(argv, environ))
+        return made[0]
+
+    def no_thread(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(feed_module, "spawn_table", spawn)
+    monkeypatch.setattr(_thread, "start_new_thread", no_thread)
+    feed = LiveFeed([sys.executable, "-S", "-E", "-c", "import sys; sys.stdin.read()"])
+
+    feed.start({})
+    feed.show({"number": 1})
+    feed.end({"number": 2})
+
+    assert made[0].poll() is not None
 
 
 @pytest.mark.parametrize("is_open", [True, False])
