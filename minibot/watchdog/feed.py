@@ -39,7 +39,7 @@ class LiveFeed:
         self._latest: bytes | None = None
         self._wake = threading.Event()
         self._ended = False
-        self._kept: list[str] = []
+        self._kept: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._teller: DaemonThread | None = None
 
@@ -83,16 +83,19 @@ class LiveFeed:
         if self._process is not None:
             self._latest = canonical.encode(status) + b"\n"
             self._wake.set()
+            if self._process.poll() is not None:  # A table that has died holds no line back.
+                self._release()
 
     def print_line(self, line: str) -> None:
         """Have one line written to standard error; if a table is drawn there, once it has ended.
 
-        A line between two drawings would push the table down and leave its head standing above.
+        A line between two drawings would push the table down and leave its head standing above. A
+        table that dies before the run holds a line until the next status at most.
         """
         if self._process is None or self._ended or not sys.stderr.isatty():
             self._lines.put(line)
         else:
-            self._kept.append(line)
+            self._kept.put(line)
 
     def close(self) -> None:
         """Write the lines that are left, for `LINES_S` at most, and end their thread."""
@@ -105,9 +108,9 @@ class LiveFeed:
 
     def _release(self) -> None:
         """Hand on the lines that waited for the end of the table."""
-        kept, self._kept = self._kept, []
-        for line in kept:
-            self._lines.put(line)
+        with suppress(queue.Empty):
+            while True:
+                self._lines.put(self._kept.get_nowait())
 
     def _print_lines(self) -> None:
         while (line := self._lines.get()) is not None:

@@ -1214,6 +1214,32 @@ def test_line_for_the_operator_waits_for_the_end_of_a_table_on_the_same_terminal
     ]
 
 
+def test_line_for_the_operator_does_not_wait_for_the_end_behind_a_table_that_has_died(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Lines that a table held back are written once it has died, hours before the run's end."""
+    said: list[str] = []
+    monkeypatch.setattr("minibot.watchdog.feed.to_stderr", said.append)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    feed = LiveFeed([sys.executable, "-S", "-E", "-c", "import sys; sys.stdin.read()"])
+    feed.open()
+    feed.start({})
+    process = feed._process
+    assert process is not None
+    feed.print_line("while the table stands")
+    feed.show({})
+    process.kill()
+    process.wait()
+
+    feed.print_line("behind it")
+    feed.show({})
+
+    wait_until(lambda: len(said) == 2, "both lines")
+    assert said == ["while the table stands", "behind it"]
+    feed.end({})
+    feed.close()
+
+
 def test_status_of_an_end_says_how_whatever_stands_in_its_detail(
     tmp_path: Path, scenes: list[Scene]
 ) -> None:
