@@ -110,6 +110,8 @@ async def _serve(server: ExchangeServer, port: int, *, keep_open: bool) -> None:
             _watch_stdin(asyncio.get_running_loop(), done)
 
     await serve(server, port, on_ready=on_ready, beside=lambda: _report(server), done=done)
+    with contextlib.suppress(OSError):  # The launcher has gone.
+        _print_line(_counted(server))  # Also the calls since the last report.
 
 
 async def _report(server: ExchangeServer) -> None:
@@ -121,14 +123,16 @@ async def _report(server: ExchangeServer) -> None:
             waiting = asyncio.sleep(3600) if has_shown_end else player.ended.wait()
             await asyncio.wait_for(waiting, REPORT_INTERVAL_S)
         has_shown_end = player.has_ended
-        counters = server.venue.counters
-        _print_line(
-            {
-                "order_calls": counters["order_calls"],
-                "sent": counters["sent"],
-                "ended": has_shown_end,
-            }
-        )
+        _print_line(_counted(server))
+
+
+def _counted(server: ExchangeServer) -> dict[str, Any]:
+    counters = server.venue.counters
+    return {
+        "order_calls": counters["order_calls"],
+        "sent": counters["sent"],
+        "ended": server.player.has_ended,
+    }
 
 
 def _watch_stdin(loop: asyncio.AbstractEventLoop, done: asyncio.Event) -> None:

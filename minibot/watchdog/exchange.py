@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from minibot.events.model import JsonObject
@@ -97,12 +98,14 @@ class EmbeddedExchange:
         del self._child.lines[:-1]
 
     def end(self) -> None:
-        """End the process: close its channel, then kill it."""
-        self.note()
+        """End the process: close its channel, then kill it; take over its last counters."""
         self._child.close_input()
         if not self._child.wait(3.0):
             self._child.kill()
             self._child.wait(3.0)
+        while self._child.final_code() is None and not self._child.is_running:
+            time.sleep(POLL_S)
+        self.note()
 
 
 def _check_symbols(config: Config, played: list[str]) -> None:

@@ -434,6 +434,17 @@ def test_order_call_is_refused_and_counted(method: str, path: str, exchange: Exc
     assert exchange.status()["order_calls"] == before + 1
 
 
+def test_last_line_counts_the_order_call_just_before_the_end(tmp_path: Path) -> None:
+    """The last line, written as the standard input closes, has the calls since the last report."""
+    tape = write_tape(tmp_path / "tape.gz", market(2))
+    with Exchange(f"tape:{tape}", speed="50") as exchange:
+        method, path = ORDER_CALLS[0]
+        exchange.session.request(method, exchange.base + path, timeout=DEADLINE_S)
+        stdout, _ = exchange.process.communicate(timeout=DEADLINE_S)
+
+    assert json.loads(stdout.splitlines()[-1])["order_calls"] == 1
+
+
 @pytest.mark.row("N-57", "N-98")
 def test_market_data_calls_are_no_order_calls(tmp_path: Path) -> None:
     """A client that only reads leaves the order count at zero."""

@@ -275,6 +275,33 @@ def test_exchange_that_is_late_is_not_taken_for_one_that_cannot_play(
     assert next_step in refused.value.remedy
 
 
+LAST_REPORT = """
+import json, sys
+def report(**fields):
+    print(json.dumps(fields, sort_keys=True, separators=(",", ":")), flush=True)
+report(end_ms=None, origin_ms=1, port=1, ready=True, symbols=["BTCUSDT"])
+report(order_calls=0)
+sys.stdin.read()
+report(order_calls=1)
+"""
+
+
+def test_order_call_after_the_last_timed_report_of_the_exchange_is_counted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The seal has the counters with which the exchange ended, not those of a second before."""
+    var = Var(tmp_path / "var")
+    var.logs.mkdir(parents=True)
+    argv = [sys.executable, "-S", "-E", "-c", LAST_REPORT]
+    monkeypatch.setattr(exchange_module, "exchange_argv", lambda config, run: argv)
+    config = load_config(PROJECT / "config" / "nore-demo.v1.json")
+    exchange = EmbeddedExchange.start(config, tmp_path, var, child_environ(os.environ))
+
+    exchange.end()
+
+    assert exchange.order_calls == 1
+
+
 def test_exchange_that_the_system_starts_no_process_for_is_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
