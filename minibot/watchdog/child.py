@@ -78,9 +78,6 @@ class Child:
         """
         self.started_ns = self.heard_ns = self.turned_ns = self.moved_ns = awake_ns()
         self._used_ns, self._used_s = self.started_ns, 0.0
-        self.heartbeat = {}
-        self.reported_stop = None
-        self._ended_ns = 0
         logs = self._error_log.parent
         with suppress(RunStop):  # The open fails then, and says why.
             ensure_below(logs.parent, logs)
@@ -98,6 +95,8 @@ class Child:
             self._process = spawn_role(self.argv, self.environ, descriptor)
         finally:
             os.close(descriptor)
+        # Only now: until then the listener of a former process may hear its late words.
+        self.heartbeat, self.reported_stop, self._ended_ns = {}, None, 0
         self._seen = _seen(self._process.pid)
         stdin = self._process.stdin
         if stdin is not None and sys.platform != "win32":
@@ -122,6 +121,8 @@ class Child:
                     heartbeat = canonical.decode(line.rstrip(b"\r\n"))
                 except ValueError:
                     continue  # Other output, such as a library's, is no heartbeat.
+                if process is not self._process:
+                    return  # Late words of a process that has been started again.
                 if "stopped" in heartbeat:
                     self.reported_stop = (
                         str(heartbeat["stopped"]),

@@ -649,6 +649,44 @@ def test_end_of_a_role_is_not_hidden_by_a_pipe_that_somebody_else_holds(
     held.set()
 
 
+LATE = """
+import subprocess, sys, time
+from pathlib import Path
+begun, late = Path(sys.argv[1]), Path(sys.argv[2])
+if not begun.exists():
+    begun.touch()
+    speak = "import sys, time; from pathlib import Path; late = Path(sys.argv[1])\\n"
+    speak += "while not late.exists(): time.sleep(0.01)\\n"
+    speak += "print('{\\"detail\\":\\"line 7\\",\\"stopped\\":\\"QUEUE_CORRUPT\\"}', flush=True)"
+    subprocess.Popen([sys.executable, "-S", "-E", "-c", speak, str(late)])
+    sys.exit(11)
+sys.stdin.read()
+"""
+
+
+def test_late_words_of_a_process_are_not_those_of_the_one_started_in_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line that comes only after the restart explains no end of the new process."""
+    monkeypatch.setattr(child_module, "LAST_WORDS_NS", 0)
+    begun, late = tmp_path / "begun", tmp_path / "late"
+    argv = [sys.executable, "-S", "-E", "-c", LATE, str(begun), str(late)]
+    child = Child("risk_role", argv, tmp_path / "logs" / "risk_role.err.log", dict(os.environ))
+    child.start()
+    former = child._listener
+    assert former is not None
+    assert wait_until(child.final_code, "the crash") == 11
+    child.start()
+    try:
+        late.touch()
+        wait_until(lambda: not former.is_alive(), "the late words")
+
+        assert child.reported_stop is None
+    finally:
+        child.kill()
+        child.wait(DEADLINE_S)
+
+
 @pytest.mark.row("N-23", "F161")
 @pytest.mark.fault(
     "F161", by="code that changed before a role is started again", ends="STOP(CODE_CHANGED)"
