@@ -14,6 +14,7 @@ import queue
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -26,7 +27,14 @@ import filelock
 
 from minibot import listed
 from minibot.events.names import WATCHDOG_ROLE
-from minibot.events.reasons import DURATION_REACHED, IO_EIO, REASONS, SOURCE_ENDED, VAR_LOST
+from minibot.events.reasons import (
+    DURATION_REACHED,
+    INVARIANT_BROKEN,
+    IO_EIO,
+    REASONS,
+    SOURCE_ENDED,
+    VAR_LOST,
+)
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles
 from minibot.events.unit_sizes import NS_PER_MS
@@ -428,10 +436,8 @@ class _Launch:
         try:
             self.feed.open()
             context.health("READY")
-            record = supervisor.start() or background.start()
+            record = self._begin(supervisor, background, ops)
             if record is None:
-                self.feed.start(child_environ(os.environ))
-                ops.start()
                 record = loop.supervise(background)
             else:
                 context.stop(record)
@@ -445,6 +451,22 @@ class _Launch:
             ops.end()
             for number, handler in previous.items():
                 signal.signal(number, handler)
+
+    def _begin(
+        self, supervisor: Supervisor, background: Background, ops: OpsProcess
+    ) -> StopRecord | None:
+        """Start all processes; return a STOP, for any error too, as no role may be left behind."""
+        try:
+            record = supervisor.start() or background.start()
+            if record is None:
+                self.feed.start(child_environ(os.environ))
+                ops.start()
+        except Exception as error:  # The roles would run on without supervision.
+            record = stop_record(WATCHDOG_ROLE, error)
+            if record is None:
+                self.feed.print_line(traceback.format_exc().rstrip())
+                record = StopRecord(WATCHDOG_ROLE, INVARIANT_BROKEN, repr(error))
+        return record
 
     def _take_signals(self) -> dict[int, Any]:
         """Install handlers: the first interrupt ends the run in order, the next one stops it.

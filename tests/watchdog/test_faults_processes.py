@@ -9,12 +9,18 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from minibot.kernel.errors import RunStop
 from minibot.runtime.stop import StopRecord
 from minibot.watchdog import child as child_module
+from minibot.watchdog.background import Background
 from minibot.watchdog.child import Child
+from minibot.watchdog.feed import LiveFeed
+from minibot.watchdog.launcher import _Launch
+from minibot.watchdog.ops_process import OpsProcess
 from minibot.watchdog.run_manifest import child_environ
 from minibot.watchdog.spawn import spawn_role
 from minibot.watchdog.supervisor import Supervisor
@@ -120,6 +126,39 @@ def test_role_that_cannot_be_started_at_all_stops_the_run_and_the_ai_is_switched
         assert record is not None
         assert record.reason_code == "ROLE_CRASH_LOOP"
         assert record.detail.startswith("risk_role: start failed")
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (RunStop("kernel.journal", "IO_ENOSPC", "no space left"), "IO_ENOSPC"),
+        (RuntimeError("odd"), "INVARIANT_BROKEN"),
+    ],
+)
+def test_fault_behind_the_start_of_a_role_is_a_stop_and_no_refused_start(
+    tmp_path: Path,
+    watches: list[Watched],
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    code: str,
+) -> None:
+    """An AI that cannot start on a disk that refuses to say so ends the run on record."""
+    watch = Watch(tmp_path / "var", {"ai_role": "well", "execution_role": "well"})
+    watches.append(watch)
+    launch = object.__new__(_Launch)
+    launch.feed = LiveFeed(())
+
+    def refuse(*_: object) -> None:
+        raise error
+
+    watch.supervisor.children["ai_role"].argv = [str(tmp_path / "no such program")]
+    monkeypatch.setattr(watch.context, "incident", refuse)
+    record = launch._begin(watch.supervisor, cast(Background, object()), OpsProcess(watch.context))
+    launch.feed.close()
+
+    assert record is not None
+    assert (record.component, record.reason_code) == ("watchdog_role", code)
+    assert watch.supervisor.children["execution_role"].is_running
 
 
 @pytest.fixture
