@@ -191,7 +191,10 @@ class SupervisionLoop:
         if record is not None:
             # The role may have journaled its STOP between our look and its exit.
             journaled = self._journaled_stop()
-            return (journaled, True) if journaled is not None else (record, False)
+            if journaled is not None:
+                return journaled, True
+            # Or ended by a flag raised since our look: the next turn says whose it is.
+            return None if os.path.lexists(self.context.var.flag) else (record, False)
         self._start_clock()
         return None
 

@@ -546,6 +546,48 @@ def test_reason_of_a_kill_is_kept_when_a_look_comes_before_its_flag(
     assert list(var.requests.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("who", "component", "code"),
+    [
+        (OPERATOR, "watchdog_role", "OPERATOR_KILL"),
+        ("risk_role", "risk_role", "QUEUE_CORRUPT"),
+    ],
+)
+def test_stop_that_execution_obeys_before_a_long_turn_sees_its_flag_keeps_its_reason(
+    tmp_path: Path,
+    scenes: list[Scene],
+    monkeypatch: pytest.MonkeyPatch,
+    who: str,
+    component: str,
+    code: str,
+) -> None:
+    """A role that ends at a flag, in the middle of a turn of the launcher, is not its reason."""
+    scene = staged(scenes, tmp_path / "var")
+    var, execution = scene.context.var, scene.supervisor.children["execution_role"]
+    wait_until(scene.supervisor.are_all_there, "all roles")
+    arm(var.stop, RUN_ID, who)
+    check = scene.supervisor.check
+    event = threading.Timer(0.2, scene.stage.leave_stop, (who, code))
+    turns: list[StopRecord | None] = []
+
+    def check_late() -> StopRecord | None:
+        if not turns:
+            raise_flag(var.stop, var.flag, who)
+            execution.send("stop")
+            wait_until(lambda: execution.final_code() is not None, "execution's end")
+            if who != OPERATOR:
+                event.start()
+        turns.append(check())
+        return turns[-1]
+
+    monkeypatch.setattr(scene.supervisor, "check", check_late)
+    record = scene.supervise()
+
+    assert turns[0] is not None
+    assert record is not None
+    assert (record.component, record.reason_code) == (component, code)
+
+
 def test_kill_after_the_last_role_has_ended_comes_too_late_and_raises_no_flag(
     tmp_path: Path, scenes: list[Scene]
 ) -> None:
