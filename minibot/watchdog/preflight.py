@@ -19,7 +19,7 @@ import psutil
 
 from minibot.events.intervals import MONTH
 from minibot.exchanges.loopback import LOOPBACK, is_free
-from minibot.kernel.errors import IntegrityError, Refusal, RunStop, Transient
+from minibot.kernel.errors import IntegrityError, LockBusy, Refusal, RunStop, Transient
 from minibot.kernel.files import ensure_folder, write_atomic
 from minibot.kernel.lock import WriterLock
 from minibot.runtime.backup import BackupFolder
@@ -340,11 +340,16 @@ def _lock(var: Var) -> CheckResult:
     path = var.stop / "exclusion.lock"
     try:
         WriterLock(path).close()
+    except Refusal as error:
+        return CheckResult("locks", False, error.message, error.remedy)
+    except LockBusy:
+        found = f"{path} is held: another start or doctor tries it at this moment"
+        return CheckResult("locks", False, found, "Try again.")
     except (OSError, RunStop) as error:
         return CheckResult(
             "locks",
             False,
-            f"a second writer is not kept out: {error}",
+            f"no lock can be tried: {error}",
             "Use a local disk: minibot night --var DIR",
         )
     return CheckResult("locks", True, "a second writer is kept out")

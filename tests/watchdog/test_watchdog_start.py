@@ -19,6 +19,8 @@ from minibot.gates.chaos_catalogue import BASE
 from minibot.gates.drill_run import DrillRun
 from minibot.kernel.canonical import CanonicalError
 from minibot.kernel.errors import Refusal
+from minibot.kernel.files import FILES
+from minibot.kernel.lock import WriterLock
 from minibot.kernel.queue import open_writer
 from minibot.kernel.verify import verify_tree
 from minibot.market.venue_access import server_time
@@ -315,6 +317,35 @@ def test_exchange_that_the_system_starts_no_process_for_is_refused(
 
     with pytest.raises(Refusal, match="the embedded exchange cannot be started"):
         EmbeddedExchange.start(config, tmp_path, var, child_environ(os.environ))
+
+
+def test_disk_that_grants_a_lock_twice_fails_one_check_and_hides_no_other(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """`minibot doctor` shows its whole list, with what the lock itself says about the disk."""
+    var = Var(tmp_path / "var")
+    monkeypatch.setattr(FILES, "try_lock", lambda fd: True)
+
+    found = {check.name: check for check in preflight(bare(var), var, whole=True)}
+
+    assert not found["locks"].passed
+    assert "grants one lock to two holders" in found["locks"].found
+    assert "local disk" in found["locks"].remedy
+    assert found["sync"].passed
+
+
+def test_lock_that_another_start_tries_at_the_moment_is_no_fault_of_the_disk(
+    tmp_path: Path,
+) -> None:
+    """Two looks at the same time do not call the disk unfit."""
+    var = Var(tmp_path / "var")
+    var.stop.mkdir(parents=True)
+
+    with closing(WriterLock(var.stop / "exclusion.lock")):
+        (found,) = (each for each in preflight(bare(var), var, whole=True) if each.name == "locks")
+
+    assert not found.passed
+    assert "another start or doctor" in found.found
 
 
 @pytest.mark.parametrize("way", ["set", "environment"])
