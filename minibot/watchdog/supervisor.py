@@ -196,9 +196,9 @@ class Supervisor:
         not begun its loop is judged only by `_starting`.
         """
         limits = self._limits
-        heartbeat = child.heartbeat
         if child.is_starting:
             return self._starting(child)
+        heartbeat = child.heartbeat  # Only now: the one before the first has no fields.
         hung_ms = limits.hung_execution_ms if child.name == EXECUTION_ROLE else limits.hung_ms
         if child.silent_ms() > hung_ms:
             # Heartbeats come from a thread that no disk can block: a silent process is frozen, even

@@ -217,6 +217,26 @@ class Told(Child):
         return self._told.get("age", 0)
 
 
+class Sudden(Told):
+    """Child whose loop begins, with its first heartbeats, while it is judged."""
+
+    def __init__(self) -> None:
+        super().__init__("risk_role")
+        self._first, self.heartbeat = self.heartbeat, {}
+
+    @property
+    def is_starting(self) -> bool:
+        self.heartbeat = self._first
+        return super().is_starting
+
+
+def test_role_that_begins_its_loop_while_it_is_judged_stops_nothing(tmp_path: Path) -> None:
+    """A heartbeat between two lines of a turn is no error of the launcher."""
+    context = Stage(tmp_path / "var").context()
+
+    assert Supervisor(context, {"risk_role": Sudden()})._alive(Sudden()) is None
+
+
 @pytest.mark.row("N-35", "F63", "F64", "F76", "F59")
 @pytest.mark.parametrize(
     ("name", "told", "most", "code"),
