@@ -37,7 +37,7 @@ class StatusFile:
             ensure_folder(self._path.parent)
             thread = DaemonThread(self._work, "status-file")
             thread.start()
-        except (RunStop, RuntimeError):
+        except (RunStop, OSError, RuntimeError):
             return
         self._thread = thread
 

@@ -43,6 +43,7 @@ from minibot.watchdog.launcher import _Launch
 from minibot.watchdog.ops_process import OPS_SILENT_MS, OpsProcess
 from minibot.watchdog.requests import END, KILL, control_payload, take_requests
 from minibot.watchdog.spawn import spawn_table
+from minibot.watchdog.status_file import StatusFile
 from minibot.watchdog.supervision_loop import ECHO_NS, HANG_UP, SupervisionLoop
 from minibot.watchdog.supervisor import DiskLeases, Supervisor
 from tests.waiting import DEADLINE_S, wait_until
@@ -1169,6 +1170,24 @@ def test_table_that_no_thread_can_feed_is_ended_and_the_run_goes_on(
     feed.end({"number": 2})
 
     assert made[0].poll() is not None
+
+
+def test_status_whose_folder_cannot_even_be_looked_at_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A status is a hint: a folder that became unreadable since the checks ends no start."""
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(FILES, "stat", refuse)
+    feed = LiveFeed((), StatusFile(tmp_path / "ops" / "status.json"))
+
+    feed.start({})
+    feed.show({"number": 1})
+    feed.end({"number": 2})
+
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("is_open", [True, False])
