@@ -62,7 +62,10 @@ class DiskCheck:
 
 
 class PauseCheck:
-    """Pause of the run: if the launcher's own turn takes seconds, everything was suspended."""
+    """Pause of the run: if the launcher's own turn takes seconds, everything was suspended.
+
+    The first turn counts from the making of this check, so that the start of the roles is in it.
+    """
 
     def __init__(self, pause_ms_max: int) -> None:
         self.pause_ms = 0

@@ -83,7 +83,10 @@ class PlannedEnd:
         )
 
     def begin_by_operator(self, who: str, why: str) -> None:
-        """Announce an end that an operator requested: as soon as nothing is open."""
+        """Announce an end that an operator requested: as soon as nothing is open.
+
+        It comes to that only once market time runs, which waits for every role's start.
+        """
         until_ts = self._context.clock.now_ms() + self._close_ms
         self.begin(OPERATOR, f"{who}: {why}", until_ts=until_ts, waits_for_time=False)
 
@@ -132,8 +135,8 @@ class PlannedEnd:
     def _drain(self) -> StopRecord | None:
         """Advance the drain of one role; return a STOP if it cannot be drained.
 
-        A role that crashes is restarted within its budget, without a new time limit. The AI is
-        never restarted here: it counts as drained, whatever its exit code.
+        A role of the trade that crashes is restarted within its budget, without a new time limit.
+        The AI is never restarted here: it counts as drained, whatever its exit code.
         """
         supervisor = self._supervisor
         if not self._draining:

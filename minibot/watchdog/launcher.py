@@ -679,7 +679,8 @@ class _Launch:
         """Set aside lines half written by killed roles or on a full disk; complete the merge.
 
         After an END it does nothing, nor if the queues themselves are in doubt: they are the
-        evidence. `Background.finish` has merged what it could all the same.
+        evidence. `Background.finish` has merged what it could all the same, and where that had been
+        broken off it has set aside the torn tail of an inbox.
 
         Raises:
             LockBusy: A role is still there, as one that hangs in a call to the disk.

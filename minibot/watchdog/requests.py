@@ -119,7 +119,10 @@ def _set_aside(path: Path) -> bool:
 
 
 def control_payload(request: JsonObject) -> Payload | None:
-    """Return the `control` payload of a request, or None if it is malformed."""
+    """Return the `control` payload of a request; None for an unknown kind or a missing field.
+
+    The types of its fields are not looked at: the event's contract judges them.
+    """
     cls = CONTROL_KINDS.get(str(request.get("kind")))
     if cls is None:
         return None

@@ -169,7 +169,11 @@ class SupervisionLoop:
             return record, False
 
     def _look(self, background: Background) -> tuple[StopRecord, bool] | None:
-        """Do one short turn; return a STOP and whether its event is in a part already, or None."""
+        """Do one short turn; return a STOP and whether its event is in a part already, or None.
+
+        A pause beyond its limit is judged before all else, and a role's STOP before what is found
+        in the rest of the turn.
+        """
         record = self._paused()
         if record is not None:
             return record, False

@@ -223,7 +223,10 @@ class Supervisor:
         return None
 
     def _starting(self, child: Child) -> StopRecord | None:
-        """Judge a role that has not begun its loop: it may be slow for long, but not frozen."""
+        """Judge a role that has not begun its loop: it may be slow for long, but not frozen.
+
+        A frozen one uses no CPU at all: for every role the shorter limit for a hung one is enough.
+        """
         limits = self._limits
         still_ms = child.still_ms()
         if still_ms > min(limits.hung_ms, limits.hung_execution_ms):
@@ -236,7 +239,9 @@ class Supervisor:
     def draining(self, child: Child) -> StopRecord | None:
         """Judge a role that drains: it may take long, but a frozen one would never end.
 
-        Its last heartbeat comes a little before its process ends, so both measures are used.
+        Its last heartbeat comes a little before its process ends, so both measures are used, and
+        the longer of the two limits for a hung role. One that was restarted meanwhile is judged by
+        `_starting` until it has begun its loop.
         """
         if child.is_starting:
             return self._starting(child)
@@ -263,6 +268,7 @@ class Supervisor:
         )
 
     def _hung(self, child: Child, what: str) -> StopRecord | None:
+        """Return STOP(ROLE_HUNG); for the AI, switch it off and return None."""
         detail = f"{child.name} {what}"
         if child.name == AI_ROLE:
             self.switch_ai_off(detail)
@@ -270,6 +276,7 @@ class Supervisor:
         return StopRecord(WATCHDOG_ROLE, ROLE_HUNG, detail)
 
     def _lags(self, child: Child, detail: str) -> StopRecord | None:
+        """Return STOP(CONSUMER_LAG); for the AI, switch it off and return None."""
         if child.name == AI_ROLE:
             self.switch_ai_off(detail)
             return None
@@ -287,7 +294,10 @@ class Supervisor:
         self.kill_over_memory({name: rss for name, rss in used.items() if rss is not None})
 
     def kill_over_memory(self, rss_bytes: Mapping[str, int]) -> None:
-        """Kill a role whose resident memory exceeds the limit; `ended` judges it as a crash."""
+        """Kill a role whose resident memory exceeds the limit; `ended` judges it as a crash.
+
+        Over its budget this is STOP(ROLE_MEMORY); the AI, which has its own, is switched off then.
+        """
         limit = self._limits.rss_mb_max * 1024 * 1024
         for name, rss in rss_bytes.items():
             child = self.children.get(name)
@@ -301,7 +311,11 @@ class Supervisor:
     # --- ends ---------------------------------------------------------------------------------
 
     def stop_all(self) -> None:
-        """End every role at once, execution first; kill those that do not end by themselves."""
+        """End every role at once, execution first; kill those that do not end by themselves.
+
+        The threads that send leases have ended before. The epoch rises for a lease that should be
+        sent all the same; a role does not learn of it here.
+        """
         self.epoch += 1
         execution = self.children.get(EXECUTION_ROLE)
         if execution is not None:
