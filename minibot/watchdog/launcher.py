@@ -32,6 +32,7 @@ from minibot.events.reasons import (
     INVARIANT_BROKEN,
     IO_EIO,
     REASONS,
+    ROLE_MEMORY,
     SOURCE_ENDED,
     VAR_LOST,
 )
@@ -461,6 +462,8 @@ class _Launch:
             if record is None:
                 self.feed.start(child_environ(os.environ))
                 ops.start()
+        except MemoryError:
+            record = StopRecord(WATCHDOG_ROLE, ROLE_MEMORY, f"start of the roles: {NO_MEMORY}")
         except Exception as error:  # The roles would run on without supervision.
             record = stop_record(WATCHDOG_ROLE, error)
             if record is None:

@@ -24,7 +24,7 @@ from minibot.events.names import (
     STOP_JOURNAL,
     WATCHDOG_ROLE,
 )
-from minibot.events.reasons import INVARIANT_BROKEN, OPERATOR_KILL
+from minibot.events.reasons import INVARIANT_BROKEN, OPERATOR_KILL, ROLE_MEMORY
 from minibot.kernel.errors import ContractError, RunStop
 from minibot.kernel.files import read_hashed
 from minibot.kernel.queue import open_reader
@@ -161,6 +161,8 @@ class SupervisionLoop:
         """Do one short turn; any error becomes a STOP, so that no run is unsupervised."""
         try:
             return self._look(background)
+        except MemoryError:  # A traceback would need some as well.
+            return StopRecord(WATCHDOG_ROLE, ROLE_MEMORY, "supervision: no memory is left"), False
         except Exception as error:  # The error ends the run, which would be unsupervised otherwise.
             record = stop_record(WATCHDOG_ROLE, error)
             if record is None:

@@ -133,6 +133,7 @@ def test_role_that_cannot_be_started_at_all_stops_the_run_and_the_ai_is_switched
     [
         (RunStop("kernel.journal", "IO_ENOSPC", "no space left"), "IO_ENOSPC"),
         (RuntimeError("odd"), "INVARIANT_BROKEN"),
+        (MemoryError(), "ROLE_MEMORY"),
     ],
 )
 def test_fault_behind_the_start_of_a_role_is_a_stop_and_no_refused_start(

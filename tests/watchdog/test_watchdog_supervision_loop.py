@@ -633,6 +633,25 @@ def test_error_in_a_turn_of_supervision_is_a_stop_and_not_its_end(
     assert "Traceback" in capsys.readouterr().err
 
 
+def test_turn_without_memory_is_a_stop_that_says_so_and_formats_nothing(
+    tmp_path: Path, scenes: list[Scene], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A traceback that needs memory, too, does not leave the run without supervision."""
+    scene = staged(scenes, tmp_path / "var")
+
+    def fail() -> None:
+        raise MemoryError
+
+    scene.supervisor.lease = fail  # type: ignore[method-assign]
+    monkeypatch.setattr("traceback.format_exc", fail)
+
+    record = scene.supervise()
+
+    assert record is not None
+    assert (record.component, record.reason_code) == ("watchdog_role", "ROLE_MEMORY")
+    assert scene.stage.var.flag.exists()
+
+
 # --- checks -------------------------------------------------------------------------------------
 
 
