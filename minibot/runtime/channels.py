@@ -146,8 +146,20 @@ class Heartbeat:
             return self._still_ms
 
     def send(self, **extra: Any) -> None:
-        """Send one heartbeat now, with extra fields."""
-        line = canonical.encode(
+        """Send one heartbeat now, with extra fields; it is newer than all before it."""
+        # Made under the lock: else the other thread's line, made before, might follow this one.
+        with self._lock:
+            line = self._line(extra)
+            try:
+                sys.stdout.buffer.write(line + b"\n")
+                sys.stdout.buffer.flush()
+            except (OSError, ValueError):
+                # The launcher is gone, for which Windows has another error than a broken pipe; the
+                # control channel shows that and ends the role.
+                self._ended.set()
+
+    def _line(self, extra: JsonObject) -> bytes:
+        return canonical.encode(
             {
                 "role": self.role,
                 "state": self.state,
@@ -161,14 +173,6 @@ class Heartbeat:
                 **extra,
             }
         )
-        with self._lock:
-            try:
-                sys.stdout.buffer.write(line + b"\n")
-                sys.stdout.buffer.flush()
-            except (OSError, ValueError):
-                # The launcher is gone, for which Windows has another error than a broken pipe; the
-                # control channel shows that and ends the role.
-                self._ended.set()
 
     def end(self) -> None:
         """Stop sending heartbeats."""

@@ -7,12 +7,14 @@ import errno
 import io
 import json
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import Mock
 
 import pytest
 
+from minibot.kernel import canonical
 from minibot.kernel.files import sync
 from minibot.runtime import channels
 from minibot.runtime.channels import Control, Heartbeat, SilentHeartbeat
@@ -76,6 +78,32 @@ def test_heartbeat_to_a_launcher_that_is_gone_is_no_error(
 
     assert gone.write.called
     heartbeat.end()
+
+
+def test_last_heartbeat_is_the_newest_although_another_thread_is_sending(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A beat that was begun before the last one never follows it: the last facts are final."""
+    stream = hear(monkeypatch)
+    heartbeat = Heartbeat("risk_role", interval_s=3600.0)
+    wait_until(stream.getvalue, "the first heartbeat")
+    encode, last = canonical.encode, threading.Thread(target=heartbeat.send)
+
+    def interrupted(obj: canonical.JsonObject) -> bytes:
+        line = encode(obj)
+        if not obj["facts"]:
+            heartbeat.facts = {"open_positions": []}
+            last.start()
+            last.join(0.2)
+        return line
+
+    monkeypatch.setattr(canonical, "encode", interrupted)
+    heartbeat.send()
+    last.join()
+    heartbeat.end()
+
+    beats = [json.loads(line)["facts"] for line in stream.getvalue().splitlines()]
+    assert beats == [{}, {}, {"open_positions": []}]
 
 
 @pytest.mark.process
