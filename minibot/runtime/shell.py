@@ -278,6 +278,8 @@ class Shell:
         error = ContractError(self.context.name, POISON_EVENT, detail)
         self._letters.set_aside(taken.queue, taken.line, error)
         self.order.take(taken.queue, taken.seq)
+        # A crash at the next line would else forget this one: the note of crashes holds only one.
+        self.order.close()
         self.context.incident(POISON_EVENT, detail)
 
     def _planted_crash(self, planted: PlantedFaults, taken: Taken) -> None:

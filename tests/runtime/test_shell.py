@@ -1,4 +1,4 @@
-"""Shell of a role: its drain, a state too large for a snapshot, a STOP that is cut off."""
+"""Shell of a role: its drain, a state too large for a snapshot, a STOP cut off, bad lines."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from minibot.kernel.verify import verify_tree
 from minibot.runtime import channels
 from minibot.runtime.channels import Control, Heartbeat, SilentHeartbeat
 from minibot.runtime.clock import suspend_ns
-from minibot.runtime.context import CLEAN, STOPPED, Output, RoleContext
+from minibot.runtime.context import CLEAN, CRASHED, STOPPED, Output, RoleContext
 from minibot.runtime.restart import SNAPSHOT_FILE
 from minibot.runtime.shell import HOUSEKEEPING_NS, Shell
 from minibot.runtime.stop import is_flagged
@@ -315,3 +315,32 @@ def test_stop_by_risk_that_was_killed_on_its_way_is_completed_by_the_restart(
     ]
     (action,) = [item["payload"]["action"] for item in stage.envelopes("risk_actions")]
     assert action == "STOP"
+
+
+CHOKING: Final = """
+from minibot.cores.processor import Processor
+process = Processor.process
+def choke(self, taken, now):
+    if taken.queue == "market_ticks" and taken.seq in (2, 3):
+        raise ValueError("it cannot be digested")
+    return process(self, taken, now)
+Processor.process = choke
+"""
+
+
+@pytest.mark.process
+@pytest.mark.row("F66")
+def test_two_neighbouring_lines_that_crash_a_role_are_left_out_one_after_the_other(
+    tmp_path: Path,
+) -> None:
+    """A line that was left out stays out when the next one crashes the role."""
+    stage = Stage(tmp_path / "var")
+    publish(stage, CONTROL, OPENING)
+    market = [instrument(), touch("100"), touch("101"), Beat(1, {"BTCUSDT": 0})]
+    publish(stage, TICKS, [(payload, START_TS) for payload in market])
+
+    codes = [ended(stage, CHOKING) for _ in range(5)]
+
+    assert codes == [CRASHED, CRASHED, CRASHED, CRASHED, CLEAN]
+    incidents = [item["payload"]["detail"] for item in stage.envelopes("incidents", RISK_ROLE)]
+    assert [text.partition(" ")[0] for text in incidents] == [f"{TICKS}:2", f"{TICKS}:3"]
