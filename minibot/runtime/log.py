@@ -1,7 +1,8 @@
 """Log lines of a role: JSON, redacted, bounded, rotated by size, tied to events by their ids.
 
 A log is for people; the queues are the truth. So a line that cannot be written is counted and lost,
-and the run goes on (F60); the next written line says how many were lost. Control and non-ASCII
+and the run goes on (F60); the next written line says how many were lost. A line of which a part was
+written stays as that part, and the next one begins on a line of its own. Control and non-ASCII
 characters are escaped: an exchange's data can neither forge a line nor move a terminal's cursor
 (F149). `runtime.secrets` removes secrets (N-12).
 
@@ -78,6 +79,7 @@ class Log:
         self._now_ms = now_ms
         self._lock = threading.Lock()
         self._descriptor = -1
+        self._is_amid = False  # The file ends within a line: a full disk took only its beginning.
         self._closed = False
         try:
             self._open()
@@ -155,7 +157,9 @@ class Log:
         if offset and offset + len(data) > self._file_bytes_max:
             self._rotate(offset)
             offset = FILES.fstat(self._descriptor).size
-        write_all(FILES, self._descriptor, data, offset, self.path)
+        whole = b"\n" + data if self._is_amid else data
+        write_all(FILES, self._descriptor, whole, offset, self.path)
+        self._is_amid = False
 
     def _open(self) -> None:
         ensure_below(self.path.parent.parent, self.path.parent)
@@ -163,6 +167,8 @@ class Log:
             self._descriptor = FILES.open(self.path, Access.CREATE)
         else:
             self._descriptor = FILES.open(self.path, Access.WRITE)
+        size = FILES.fstat(self._descriptor).size
+        self._is_amid = size > 0 and FILES.pread(self._descriptor, 1, size - 1) != b"\n"
 
     def _rotate(self, size: int) -> None:
         """Renumber each file one up; drop the oldest."""

@@ -254,6 +254,35 @@ def test_log_on_a_full_disk_loses_lines_and_says_how_many(
 
 
 @pytest.mark.row("F60")
+@pytest.mark.parametrize("is_reopened", [False, True], ids=["same process", "next process"])
+def test_log_line_behind_a_half_written_one_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_reopened: bool
+) -> None:
+    """A disk that fills up within a line costs that line, and not the next one with its count."""
+    log = make_log(tmp_path)
+    log.info("first")
+    pwrite, room = FILES.pwrite, [10]
+
+    def half(descriptor: int, data: bytes | memoryview, offset: int) -> int:
+        if not room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return pwrite(descriptor, data[: room.pop()], offset)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FILES, "pwrite", half)
+        log.info("lost")
+    if is_reopened:
+        log.close()
+        log = make_log(tmp_path)
+    log.info("again")
+
+    first, rest, again = log.path.read_bytes().splitlines()
+    assert (json.loads(first)["kind"], len(rest)) == ("first", 10)
+    assert json.loads(again)["kind"] == "again"
+    assert json.loads(again).get("lost") == (None if is_reopened else 1)
+
+
+@pytest.mark.row("F60")
 @pytest.mark.parametrize("number", [errno.EBADF, errno.EIO])
 def test_log_whose_descriptor_is_lost_goes_on_with_the_next_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
