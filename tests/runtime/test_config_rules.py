@@ -426,7 +426,7 @@ KELLY = [
         (
             ["risk.late_fill_market_ms=1000", "execution.latency_drawn_market_ms=[9,2000]"],
             ["risk.late_fill_market_ms=1000", "execution.latency_drawn_market_ms=[1000,2000]"],
-            "execution.latency_drawn_market_ms.1",
+            "execution.latency_drawn_market_ms.0",
         ),
         (KELLY, [*KELLY, "risk.position_share_bps_min=2001"], "risk.position_share_bps_min"),
         (KELLY, KELLY[1:], "risk.sizing"),

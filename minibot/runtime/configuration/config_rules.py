@@ -422,21 +422,23 @@ def _entry_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[st
 
 def _latency_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
     execution = raw["execution"]
-    path, longest = ["execution", "latency_market_ms"], execution["latency_market_ms"]
-    if drawn := execution.get("latency_drawn_market_ms"):
-        longest = max(drawn)
-        path = ["execution", "latency_drawn_market_ms", str(drawn.index(longest))]
+    drawn = execution.get("latency_drawn_market_ms")
+    path = ["execution", "latency_drawn_market_ms" if drawn else "latency_market_ms"]
+    choices = drawn or [execution["latency_market_ms"]]
+    longest, shortest = max(choices), min(choices)
     ttl, key = min(
         (raw["risk"]["intent_ttl_ms"], "risk.intent_ttl_ms"),
         (execution["order_ttl_market_ms"], "execution.order_ttl_market_ms"),
     )
     if longest >= ttl:
+        place = [str(choices.index(longest))] if drawn else []
         words = f"allowed: below {key} ({ttl}), by which a sale expires before it may fill"
-        yield violation(path, longest, words, origin)
-    late, least = raw["risk"].get("late_fill_market_ms"), min(drawn or [longest])
-    if late is not None and least >= late:
+        yield violation([*path, *place], longest, words, origin)
+    late = raw["risk"].get("late_fill_market_ms")
+    if late is not None and shortest >= late:
+        place = [str(choices.index(shortest))] if drawn else []
         words = f"allowed: below risk.late_fill_market_ms ({late}), as no entry would fill"
-        yield violation(path, longest, words, origin)
+        yield violation([*path, *place], shortest, words, origin)
 
 
 def _protection_violations(raw: JsonObject, origin: Mapping[str, str]) -> Iterator[str]:
