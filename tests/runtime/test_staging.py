@@ -287,18 +287,28 @@ def test_stage_apply_without_anything_staged_is_refused(tree: Path) -> None:
 
 
 @pytest.mark.row("N-23")
-def test_stage_apply_during_a_run_is_refused(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("lock", "holder", "remedy"),
+    [
+        ("var/run.lock", "a run", "Wait for its end, or end it with `minibot stop`."),
+        ("staging/apply.lock", "another deployment", "Wait for its end, a matter of seconds."),
+    ],
+)
+def test_stage_apply_during_a_run_or_another_is_refused(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, lock: str, holder: str, remedy: str
+) -> None:
     """`apply` during a run is refused, as a restarted role would load new code."""
     monkeypatch.setattr(staging, "MOMENT_S", 0.0)
     put_pending(tree, FRESH, b"abc")
     staging.stage(tree, [], replace=False)
 
     with (
-        filelock.FileLock(tree / "var/run.lock"),
-        pytest.raises(Refusal, match="a run is in progress"),
+        filelock.FileLock(tree / lock),
+        pytest.raises(Refusal, match=f"{holder} is in progress") as refused,
     ):
         apply(tree)
 
+    assert refused.value.remedy == remedy
     assert not (tree / FRESH).exists()
 
 

@@ -352,9 +352,9 @@ def _alone(project: Path, run_lock: Path) -> Iterator[None]:
     """Hold the deployment lock and the run lock: no deployment and no run meanwhile."""
     refuse_living(Var(run_lock.parent))
     with ExitStack() as stack:
-        for path, holder in (
-            (project / APPLY_LOCK, "another deployment"),
-            (run_lock, "a run"),
+        for path, holder, remedy in (
+            (project / APPLY_LOCK, "another deployment", "Wait for its end, a matter of seconds."),
+            (run_lock, "a run", "Wait for its end, or end it with `minibot stop`."),
         ):
             ensure_folder(path.parent)
             try:
@@ -362,8 +362,7 @@ def _alone(project: Path, run_lock: Path) -> Iterator[None]:
                 stack.enter_context(lock)
             except filelock.Timeout:
                 raise Refusal(
-                    f"{holder} is in progress; code never changes under it.",
-                    "Wait for its end, or end it with `minibot stop`.",
+                    f"{holder} is in progress; code never changes under it.", remedy
                 ) from None
         yield
 
