@@ -9,6 +9,7 @@ from minibot.cores.input_order import Decode, Inputs
 from minibot.cores.processor import Progress
 from minibot.events.model import JsonObject
 from minibot.kernel.cursor import Cursor
+from minibot.kernel.position import ZERO
 from minibot.kernel.queue import reader_folder
 from minibot.runtime.context import RoleContext
 
@@ -43,7 +44,8 @@ class LiveInputs:
             tick_seq=at.tick_seq,
             decode_many=context.codec.decode_many,
         )
-        self._saved = self.inputs.positions
+        # Of a restarted role nothing counts as saved: a crash may have left its cursors behind.
+        self._saved = dict.fromkeys(folders, ZERO)
         self._cursors = {
             queue: Cursor(folder / "cursor.json", context.run_id, queue, context.name)
             for queue, folder in folders.items()
@@ -57,7 +59,7 @@ class LiveInputs:
         }
 
     def save_cursors(self) -> None:
-        """Save the cursor of each reader that has moved."""
+        """Save each cursor that differs from the last one saved by this object."""
         for queue, position in self.inputs.positions.items():
             if position != self._saved[queue]:
                 self._cursors[queue].save(position)

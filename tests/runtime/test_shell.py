@@ -21,7 +21,7 @@ from minibot.events.model import Beat, Event, JsonObject, MarketTick, RunOpening
 from minibot.events.names import CONTROL, EXECUTION_ROLE, RISK_ROLE, STRATEGY_ROLE, TICKS
 from minibot.events.unit_sizes import NS_PER_S
 from minibot.execution.core import core_from_config, core_from_state
-from minibot.kernel.files import write_hashed
+from minibot.kernel.files import read_hashed, write_hashed
 from minibot.kernel.queue import open_writer
 from minibot.kernel.verify import verify_tree
 from minibot.runtime import channels
@@ -210,6 +210,28 @@ def test_snapshot_of_another_form_costs_a_role_no_more_than_a_longer_restart(
     assert shell.run() == CLEAN
     assert not path.exists()
     assert stage.acks(TICKS)[-1]["payload"]["to_seq"] == BEATS
+
+
+@pytest.mark.row("F35")
+def test_cursor_that_a_crash_left_behind_is_restored_without_a_new_input(tmp_path: Path) -> None:
+    """A restarted role saves how far its logged inputs go, even if no more come."""
+    stage = Stage(tmp_path / "var")
+    publish(stage, CONTROL, OPENING)
+    publish(stage, TICKS, beats(BEATS))
+    path = stage.var.queues / TICKS / "cursor.json"
+    before, saved = path.read_bytes(), []
+    for _ in range(2):
+        control, heartbeat = Control(), SilentHeartbeat(STRATEGY_ROLE)
+        context = RoleContext(STRATEGY_ROLE, stage.run_dir, control, heartbeat)
+        shell = Shell(context, lambda _: Heavy(1), lambda *_: Heavy(1), lambda *_: None)
+        shell.restore()
+        control.take("drain")
+        assert shell.run() == CLEAN
+        saved.append(read_hashed(path))
+        path.write_bytes(before)
+
+    assert saved[0] == saved[1]
+    assert saved[0]["seq"] == BEATS
 
 
 def test_facts_of_outputs_that_stay_unwritten_are_not_reported(
