@@ -336,7 +336,7 @@ class RoleContext:
         except (OSError, RunStop) as error:
             self.print_line(f"stop_journal could not be written: {error}")
             code = CRASHED
-        self.heartbeat.send(stopped=record.reason_code, detail=record.detail[:2000])
+        self.heartbeat.send(stopped=record.reason_code, detail=record.text)
         self.print_line(f"STOP {record.reason_code}: {record.detail}")
         self.log.error("stop", event=event, reason_code=record.reason_code, detail=record.detail)
         return code

@@ -105,7 +105,7 @@ def main() -> int:
         if record is None:
             raise
         # Without a whole context nothing is journaled here: the launcher journals this record.
-        heartbeat.send(stopped=record.reason_code, detail=record.detail)
+        heartbeat.send(stopped=record.reason_code, detail=record.text)
         to_stderr(f"STOP {record.reason_code}: {record.detail}")
         return STOPPED
     limit_memory(context.config.watchdog.rss_mb_max)

@@ -51,12 +51,17 @@ class StopRecord:
     kind: str = STOP_KIND
     open_positions: Sequence[JsonPosition] = ()
 
+    @property
+    def text(self) -> str:
+        """The detail as an event holds it: bounded, half a letter of a file's name escaped."""
+        return self.detail.encode("utf-8", "backslashreplace").decode()[:2000]
+
     def payload(self) -> StopJournal:
         """Return the payload of the `stop_journal` event."""
         return StopJournal(
             component=self.component,
             reason_code=self.reason_code,
-            detail=self.detail[:2000],
+            detail=self.text,
             kind=self.kind,
             open_positions=tuple(self.open_positions),
         )

@@ -9,11 +9,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from minibot.events.names import RISK_ROLE
 from minibot.kernel.errors import ContractError
-from minibot.runtime.context import STOPPED
+from minibot.runtime.channels import Control, Heartbeat
+from minibot.runtime.context import STOPPED, RoleContext
 from minibot.runtime.paths import PROJECT
 from minibot.runtime.runfiles import RUN_FILES
 from minibot.runtime.stop import StopRecord, is_flagged
@@ -68,6 +71,26 @@ def test_stop_is_whole_although_standard_error_takes_nothing(
     assert len(stage.lines("stop_journal", context.name)) == 1
     last = context.log.path.read_bytes().splitlines()[-1]
     assert json.loads(last)["reason_code"] == "RISK_LIMIT"
+    context.close_outputs()
+
+
+def test_stop_is_whole_although_its_detail_holds_half_a_letter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file's name of any bytes is escaped in the event and in the message to the launcher."""
+    stage, told = Stage(tmp_path / "var"), io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", SimpleNamespace(buffer=told))
+    heartbeat = Heartbeat(RISK_ROLE, interval_s=3600.0)
+    context = RoleContext(RISK_ROLE, stage.run_dir, Control(), heartbeat)
+    detail = os.fsdecode(b"inbox.\xff is foreign")
+
+    assert context.stop(StopRecord(RISK_ROLE, "QUEUE_CORRUPT", detail)) == STOPPED
+
+    (stop,) = stage.envelopes("stop_journal", RISK_ROLE)
+    beats = map(json.loads, told.getvalue().splitlines())
+    (beat,) = [each for each in beats if "stopped" in each]
+    assert stop["payload"]["detail"] == beat["detail"] == r"inbox.\udcff is foreign"
+    heartbeat.end()
     context.close_outputs()
 
 
