@@ -9,13 +9,13 @@ fresh lease of the launcher it takes no input; it then ends at an append, or onc
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from minibot.events.model import StopJournal
 from minibot.events.names import STOP_JOURNAL
 from minibot.events.reasons import LOCK_LOST, WATCHDOG_LOST
-from minibot.kernel.journal import JournalReader
+from minibot.kernel.journal import ZERO, JournalReader, Position
 from minibot.kernel.lock import lost_lock
 from minibot.kernel.queue import open_reader
 from minibot.runtime.clock import machine_ns
@@ -79,11 +79,21 @@ class Gate:
 
 
 class ExecutionGate(Gate):
-    """The executor's gate: lease, flag and every part of `stop_journal`."""
+    """The executor's gate: lease, flag and every part of `stop_journal`.
 
-    def __init__(self, context: RoleContext, order: InputLog) -> None:
+    Args:
+        context: The executor's.
+        order: Its input log, which gets the lines of the parts.
+        logged: How far its former processes logged each input, by queue or part. The parts are read
+            from their beginning, since a STOP counts at every start; no line is logged twice.
+    """
+
+    def __init__(
+        self, context: RoleContext, order: InputLog, logged: Mapping[str, Position]
+    ) -> None:
         super().__init__(context)
         self._order = order
+        self._logged = logged
         self._lease_ms = context.config.watchdog.lease_ms
         self._parts: dict[str, JournalReader] = {}
         self._folder = context.var.queues / STOP_JOURNAL / "parts"
@@ -139,7 +149,9 @@ class ExecutionGate(Gate):
                 continue
             for line in reader.read(16):
                 event = self.context.codec.decode(STOP_JOURNAL, line.json)
-                self._order.take(f"{STOP_JOURNAL}/parts/{role}", line.seq)
+                name = f"{STOP_JOURNAL}/parts/{role}"
+                if line.seq > self._logged.get(name, ZERO).seq:
+                    self._order.take(name, line.seq)
                 if isinstance(event.payload, StopJournal) and event.payload.kind == STOP_KIND:
                     self._order.close()
                     return True

@@ -137,7 +137,7 @@ class Shell:
         self.order.taken = at.taken
         self._snapshot_n = at.taken
         if context.name == EXECUTION_ROLE:
-            self.gate = ExecutionGate(context, self.order)
+            self.gate = ExecutionGate(context, self.order, at.inputs)
         names = [context.head_path(queue) for queue in context.spec.inputs]
         self._waiter = Waiter(
             [*names, *self.gate.watched()], segments=[context.segment_path(self._primary)]

@@ -141,6 +141,23 @@ def test_executor_that_paused_before_an_append_waits_for_the_next_lease(
     heartbeat.end()
 
 
+@pytest.mark.row("N-67")
+def test_stop_that_the_executor_met_stands_once_in_its_input_log(tmp_path: Path) -> None:
+    """An executor that was killed after it had logged a STOP ends by it again, and adds nothing."""
+    stage = Stage(tmp_path / "var")
+    publish(stage, CONTROL, OPENING)
+    stage.leave_stop(RISK_ROLE, "RISK_LIMIT")
+    for _ in range(3):
+        heartbeat = SilentHeartbeat(EXECUTION_ROLE)
+        context = RoleContext(EXECUTION_ROLE, stage.run_dir, Control(), heartbeat)
+        shell = Shell(context, core_from_config, core_from_state, lambda *_: None)
+        shell.restore()
+        assert shell.run() == STOPPED
+
+    (logged,) = [ack["payload"] for ack in stage.acks("order_intents")]
+    assert (logged["queue"], logged["to_seq"]) == (f"stop_journal/parts/{RISK_ROLE}", 1)
+
+
 class Heavy(Core):
     """Core that takes anything, with a state of a given size."""
 
