@@ -135,7 +135,8 @@ class Heartbeat:
     def still_ms(self) -> int:
         """Return how long the process has been suspended in total, as by a closed lid or SIGSTOP.
 
-        A pause counts at once: the heartbeat thread is late, even before that thread runs again.
+        A pause counts at once: the heartbeat thread is late, even before that thread runs again. So
+        does the time for which that thread cannot write, as its launcher has long read nothing.
         """
         with self._still_lock:
             moment = suspend_ns()

@@ -49,7 +49,10 @@ else:
 
 
 def wall_ms() -> int:
-    """Return the wall clock in Unix ms: for stamps, clock checks and the origin of a real run."""
+    """Return the wall clock in Unix ms: for stamps, a real run's origin, and what happens outside.
+
+    That is the check of the clocks (CLOCK_JUMP), the age of a status file, an exchange's ban.
+    """
     return time.time_ns() // 1_000_000
 
 

@@ -1,8 +1,9 @@
 """Dead letters: lines that a reader could not use, kept with their reason and place.
 
 A reader's dead letters lie next to its acks and belong to its input log: restore and replay leave
-out the lines that they name. A dead letter that cannot be written stops the run, because no event
-may vanish. A line that breaks its contract stops the run as well, once its dead letter is written.
+out the lines that they name. An AI worker's draft is kept there, too, and names no line. A dead
+letter that cannot be written stops the run, because no event may vanish. A line that breaks its
+contract stops the run as well, once its dead letter is written.
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ from minibot.kernel.queue import DEAD_LETTERS, open_side_writer
 from minibot.runtime.clock import RunClock
 
 LINE_CHARS_MAX: Final = 4096
-# Side queue of all dead letters, also of an AI worker's drafts, which are lines of no queue.
 
 
 def named_lines(folders: Mapping[str, Path], codec: Codec) -> set[tuple[str, int]]:

@@ -1,9 +1,10 @@
 """Input log of one role (`order_log` on disk): its inputs in order, with times, as ranges.
 
-A range is one `ack` event: consecutive lines of one queue with one `taken_ts`. It ends when the
-source changes, before the first output of its events, and when market time has moved 100 ms on.
-Ended ranges are written together: before the first output, or at the end of the turn. The primary
-input's `acks.jsonl` holds all ranges; the file of any other input repeats the ranges of its queue.
+A range is one `ack` event: consecutive lines of one queue with one `taken_ts`. It ends before a
+line that does not follow in its queue, before the first output of its events, behind a line that
+was left out, and once market time is more than 100 ms past its `taken_ts`. Ended ranges are written
+together: before the first output, or at the end of the turn. The primary input's `acks.jsonl` holds
+all ranges; the file of any other input repeats the ranges of its queue.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 `load_config` is the only way in. It collects violations before it refuses, so that one start shows
 all that can be judged; a rule whose keys are invalid waits for the next start. The manifest holds
-the profile with which a run was started; `config_of_manifest` restores it in other processes
-without reading files or environment again.
+the profile with which a run was started; `config_of_manifest` restores it in other processes. That
+reads the schema, and no profile, strategy, feed or environment again.
 """
 
 from __future__ import annotations

@@ -49,7 +49,8 @@ UNSAID: Final[Mapping[str, int]] = {"kelly_fraction_percent": KELLY_PERCENT}
 def is_looser(key: str, own: Any, value: Any) -> bool:
     """Return whether a value of a dotted key may lose more than the profile's own.
 
-    Other values than numbers have no order: each counts as looser than another.
+    A limit that the profile lacks is loosened by an exemption alone. Two values of which one is no
+    number have no order: each counts as looser than the other.
 
     Args:
         key: The key.

@@ -112,7 +112,10 @@ class BytecodeCheck:
 
 
 def _cached(folder: Path) -> Iterator[Path]:
-    """Yield every bytecode file in a cache folder below, links followed as Python does."""
+    """Yield every bytecode file in a cache folder below; a cache folder may be a link.
+
+    Other linked folders are left out: the list of deployed code names them (`deployed`).
+    """
     for place, folders, _ in os.walk(folder):
         if CACHE in folders:
             folders.remove(CACHE)
