@@ -374,6 +374,38 @@ def test_stage_apply_cut_off_at_any_step_ends_all_old_or_all_new(tmp_path: Path)
     assert outcomes[-1] == (None, True)
 
 
+def test_stage_apply_of_what_another_start_has_finished_clears_the_staging(tree: Path) -> None:
+    """Each start finishes a deployment that was cut off; its staged files are no fault then."""
+    stage_two(tree)
+    pending = staging.read_pending(tree)
+    assert pending is not None
+    staging._begin(tree, pending)
+    assert deploy.finish(tree) == "completed"
+
+    assert staging.problems(tree, pending) == []
+    assert set(apply(tree)) == {LIMITS, FRESH, CONFIG}
+    assert not (tree / "staging/pending").exists()
+    assert staging.compare(tree) == []
+
+
+@pytest.mark.parametrize("path", [LIMITS, "minibot/other.py"])
+def test_stage_apply_of_files_staged_behind_a_finished_deployment_is_refused(
+    tree: Path, path: str
+) -> None:
+    """A file that was staged by hand since is named, and stays."""
+    stage_two(tree)
+    pending = staging.read_pending(tree)
+    assert pending is not None
+    staging._begin(tree, pending)
+    assert deploy.finish(tree) == "completed"
+    staged = put_pending(tree, path, b"LIMIT = 3\n")
+
+    with pytest.raises(Refusal, match=path):
+        apply(tree)
+
+    assert staged.read_bytes() == b"LIMIT = 3\n"
+
+
 @pytest.mark.row("F156")
 def test_stage_finish_with_a_damaged_new_file_puts_everything_back(
     tree: Path, monkeypatch: pytest.MonkeyPatch

@@ -165,8 +165,11 @@ def read_pending(project: Path) -> Pending | None:
 def problems(project: Path, pending: Pending) -> list[str]:
     """Return why the staged files cannot be deployed, each with the file's name; empty if they can.
 
-    Nothing is changed. Every entry is checked, so that one refusal names all faults.
+    Nothing is changed. Every entry is checked, so that one refusal names all faults. Files that a
+    finished deployment has put in place already have none.
     """
+    if _is_applied(project, pending):
+        return []
     found = []
     listed = [item.path for item in pending.files]
     if len(set(listed)) != len(listed):
@@ -194,9 +197,9 @@ def apply(project: Path, run_lock: Path) -> tuple[str, ...]:
             another deployment is under way, or a target changed after the journal was written.
     """
     with _alone(project, run_lock):
-        finished = _finish(project)
+        _finish(project)
         pending = read_pending(project)
-        if finished == "completed" and pending is not None and _is_applied(project, pending):
+        if pending is not None and _is_applied(project, pending):
             shutil.rmtree(project / "staging" / "pending")
             return tuple(item.path for item in pending.files)
         if pending is None:
@@ -220,11 +223,25 @@ def apply(project: Path, run_lock: Path) -> tuple[str, ...]:
 
 
 def _is_applied(project: Path, pending: Pending) -> bool:
-    """Return whether every staged file is in place already, by an interrupted deployment."""
+    """Return whether all staged files, as they were staged, are in place and on the list already.
+
+    A deployment that was cut off leaves them so once it is finished, here or by an earlier start
+    (`tools/with_env.py`).
+    """
+    paths = {item.path for item in pending.files}
+    if set(_staged_paths(project)) != paths or not (project / DEPLOYED).exists():
+        return False
+    deployed = read_deployed(project)
     return all(
-        (project / item.path).is_file() and _sha256(project / item.path) == item.sha256
+        _has(project / FILES_FOLDER / item.path, item.sha256)
+        and _has(project / item.path, item.sha256)
+        and (not _is_code(item.path) or deployed.get(item.path) == item.sha256)
         for item in pending.files
     )
+
+
+def _has(path: Path, sha256: str) -> bool:
+    return path.is_file() and _sha256(path) == sha256
 
 
 def is_under_way(project: Path) -> bool:
