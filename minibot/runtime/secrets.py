@@ -50,10 +50,15 @@ _PATTERNS: Final = (
         ),
         REDACTED,
     ),
-    # Authorization: Bearer abc, Authorization: Basic abc
+    # Authorization: Bearer abc, Authorization: Basic abc; of any other scheme two words go, as the
+    # first may be the scheme or the secret itself.
     (
-        re.compile(r"(?i)(authorization[\"']?\s*[:=]\s*[\"']?(?:(?:bearer|basic)\s+)?)[^\s\"',]+"),
-        r"\1" + REDACTED,
+        re.compile(
+            r"(?i)(authorization[\"']?\s*[:=]\s*[\"']?)"
+            r"(?:((?:bearer|basic)\s+)[^\s\"',]+"
+            r"|[^\s\"',]+(?:(?<!\[redacted\])[ \t]+[^\s\"',]+)?)"
+        ),
+        r"\1\2" + REDACTED,
     ),
     (re.compile(r"(?i)\b(bearer)\s+[A-Za-z0-9._~+/=-]{16,}"), r"\1 " + REDACTED),
     # scheme://user:password@host

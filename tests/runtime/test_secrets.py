@@ -268,6 +268,9 @@ def test_redactor_of_a_secret_within_another_leaves_no_rest() -> None:
         ("https://api.example/v3?signature=0a1b2c3d", "0a1b2c3d"),
         ("Authorization: Bearer abcdefgh12345678", "abcdefgh12345678"),
         ("Authorization: Basic dXNlcjpwYXNz", "dXNlcjpwYXNz"),
+        ("Authorization: Token abcd1234", "abcd1234"),
+        ('{"Authorization": "ApiKey abcd1234"}', "abcd1234"),
+        ("Authorization: abcd1234\nHost: example", "abcd1234"),
         ("postgres://me:open-sesame@db/x", "open-sesame"),
         ("HTTPS://me:open-sesame@db/x", "open-sesame"),
         ("redis://:open-sesame@db/x", "open-sesame"),
@@ -297,6 +300,7 @@ def test_redactor_without_any_known_value_takes_out_what_looks_like_a_key(
         "the signal token count is fine",
         "RISK_LIMIT: drawdown 5.1 % of 5.0 %",
         "basic authorization of a model by its gate",
+        f"Authorization: {REDACTED} was refused",
     ],
 )
 def test_redactor_of_ordinary_text_changes_nothing(text: str) -> None:
