@@ -45,7 +45,7 @@ from minibot.kernel.seal import LOCK_SUFFIX, SEAL_FILE
 from minibot.kernel.segments import active_name, manifest_json, manifest_name
 from minibot.kernel.store import Content, Store
 from minibot.runtime.clock import CLOCK_FILE, wall_ms
-from minibot.runtime.current_note import CURRENT_FILE, ended_note
+from minibot.runtime.current_note import CURRENT_FILE, current_note, ended_note
 from minibot.runtime.manifest import MANIFEST_FILE, is_run_id, moment_of, run_id_of
 from minibot.runtime.pasting import pasted
 from minibot.runtime.paths import Var, escape_reason, is_within
@@ -222,7 +222,8 @@ class BackupFolder:
                 yield from self._journal(var, cut)
             else:
                 yield place, None
-        yield CURRENT_FILE, self.store.put([hashed_bytes(ended_note(run_dir.name), 1)])
+        note = ended_note(run_dir.name, current_note(var))
+        yield CURRENT_FILE, self.store.put([hashed_bytes(note, 1)])
 
     def _flag(self, var: Var, run_id: str | None) -> _Named:
         """Yield the flag, if there is one: of whatever kind, it is a STOP.

@@ -28,9 +28,15 @@ def current_note(var: Var) -> JsonObject:
         return {}
 
 
-def ended_note(run_id: str) -> JsonObject:
-    """Return the note of a run whose queues are here and whose process has ended."""
-    return {"run_id": run_id, "pid": None, "process": None}
+def ended_note(run_id: str, former: JsonObject | None = None) -> JsonObject:
+    """Return the note of a run whose queues are here and whose process has ended.
+
+    Args:
+        run_id: The run.
+        former: Its note until now, whose losses stay.
+    """
+    kept = {key: lost for key, lost in (former or {}).items() if key == LOST_QUEUES}
+    return {"run_id": run_id, "pid": None, "process": None, **kept}
 
 
 def has_queues_of(var: Var, run_id: str) -> bool:

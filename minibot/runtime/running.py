@@ -215,8 +215,7 @@ def note_ended(var: Var, run_id: str) -> None:
     path = var.root / CURRENT_FILE
     note = read_hashed(path)
     if note["run_id"] == run_id:
-        kept = {LOST_QUEUES: note[LOST_QUEUES]} if LOST_QUEUES in note else {}
-        write_hashed(path, {**ended_note(run_id), **kept})
+        write_hashed(path, ended_note(run_id, note))
 
 
 def note_lost(var: Var, run_id: str, found: list[str]) -> list[str]:

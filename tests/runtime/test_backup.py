@@ -12,13 +12,15 @@ import pytest
 
 from minibot.kernel.codes import IO_ENOSPC
 from minibot.kernel.errors import IntegrityError, Refusal, RunStop
-from minibot.kernel.files import read_hashed, write_hashed
+from minibot.kernel.files import parse_hashed, read_hashed, write_hashed
 from minibot.kernel.lock import WriterLock
 from minibot.kernel.seal import seal_run
 from minibot.kernel.segments import load_segments
 from minibot.runtime import backup as backup_module
 from minibot.runtime.backup import LOCK_FILE, Backup, BackupFolder, read_backup
+from minibot.runtime.current_note import CURRENT_FILE, LOST_QUEUES
 from minibot.runtime.paths import Var
+from minibot.runtime.running import note_lost
 from tests.kernel.kernel_support import Crash, FaultFiles, failing
 from tests.runtime.backups import RUN, append, open_var, read_back
 
@@ -49,6 +51,16 @@ def test_backup_holds_queues_up_to_their_heads_hints_models_and_no_lock(
     assert "queues/signals/cursor.json" in found
     assert not any(name.endswith((".lock", ".tmp")) for name in found)
     assert read_backup(taken.path) == taken
+
+
+def test_backup_keeps_the_losses_of_a_recovery_that_was_killed(var: Var, tmp_path: Path) -> None:
+    """Losses from before a recovery stand in the note of the backup, as nowhere else."""
+    lost = note_lost(var, RUN, ["QUEUE_MISSING: fills/inbox: its files are gone"])
+    folder = BackupFolder(tmp_path / "copies")
+
+    note = read_back(folder, folder.take(var, RUN))[CURRENT_FILE]
+
+    assert parse_hashed(note, tmp_path)[LOST_QUEUES] == lost
 
 
 def test_second_backup_shares_sealed_segments_and_what_did_not_change(
