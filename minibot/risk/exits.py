@@ -302,6 +302,12 @@ class SymbolExits:
             return {}
         return {"rest": [self.rest_refusals, self.rest_retry_ts, self.last_rest_refusal]}
 
+    def kept_state(self) -> JsonObject:
+        """Return the state of the entry price and opening time that are kept; empty without."""
+        if not self.opened_ts:
+            return {}
+        return {"kept": [amount_json(self.entry), self.opened_ts]}
+
     def entry_state(self) -> JsonObject:
         """Return the state of the levels of the last entry; empty if it wanted none."""
         if not any(self.entry_levels):
@@ -738,7 +744,7 @@ class Exits:
                     "retry_ts": exits.retry_ts,
                     "told": exits.last_refusal,
                     **exits.rest_state(),
-                    **({"kept": [exits.entry, exits.opened_ts]} if exits.opened_ts else {}),
+                    **exits.kept_state(),
                     **(
                         {"wished": list(map(amount_json, exits.wished))}
                         if any(exits.wished)
@@ -779,7 +785,8 @@ class Exits:
             exits.wished = _wished(data.get("wished"))
             exits.entry_levels = _wished(data.get("asked"))
             exits.are_entry_levels_set = data.get("is_taken", False)
-            exits.entry, exits.opened_ts = data.get("kept", (0, 0))
+            entry, exits.opened_ts = data.get("kept", (0, 0))
+            exits.entry = int(entry)
             exits.refusals = data["refusals"]
             exits.retry_ts = data["retry_ts"]
             exits.last_refusal = data["told"]

@@ -18,6 +18,7 @@ from minibot.cores.core_profile import CoreProfile
 from minibot.events.decimals import parse_fixed
 from minibot.events.intervals import INTERVAL_MS
 from minibot.events.model import JsonObject
+from minibot.events.money import amount_json
 from minibot.events.native import mypyc_attr
 from minibot.events.reasons import (
     BENCHMARK_CORRELATION,
@@ -354,7 +355,10 @@ class MarketReturns:
 
     def state(self) -> JsonObject:
         """Return the returns of all symbols as canonical JSON values."""
-        return {symbol: returns.state() for symbol, returns in self.symbols.items()}
+        return {
+            symbol: {**returns.state(), "close": amount_json(returns.close)}
+            for symbol, returns in self.symbols.items()
+        }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take over what `state` returned, if the keys are the same.
@@ -362,6 +366,6 @@ class MarketReturns:
         Other keys need other bars: then nothing is known.
         """
         for symbol, data in state.items():
-            returns = BarReturns.from_state(data)
+            returns = BarReturns.from_state({**data, "close": int(data["close"])})
             if (returns.period, returns.length_ms) == (self._period, self._length_ms):
                 self.symbols[symbol] = returns

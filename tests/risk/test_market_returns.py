@@ -467,6 +467,19 @@ def test_restored_core_decides_the_same_bytes() -> None:
     assert b'"volatility_ratio"' in logs[0]
 
 
+def test_close_beyond_64_bits_is_kept_over_a_restart() -> None:
+    """A close of 200,000,000,000 fits a snapshot, and the next return is of it."""
+    plain, cut = desk(**DRIFTING), desk(**DRIFTING)
+    for made in (plain, cut):
+        bars(made, BTCUSDT=("400000000000", "200000000000"))
+        if made is cut:
+            made.restarted()
+        bars(made, BTCUSDT=("400000000000",))
+
+    assert plain.risk.state() == cut.risk.state()
+    assert plain.risk.state()["returns"][SYMBOL]["values"] == [-50_000_000, 100_000_000]
+
+
 def test_state_kept_by_other_keys_is_forgotten() -> None:
     """A core whose keys ask more bars begins anew: nothing enters by bars that are too few."""
     made = desk(**CORRELATED)

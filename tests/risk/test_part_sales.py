@@ -9,7 +9,17 @@ import pytest
 
 from minibot.events.model import ExitPosition
 from minibot.events.money import parse_amount
-from tests.risk.desk import SYMBOL, Desk, actions, check_of, config, fills, intents, results
+from tests.risk.desk import (
+    SYMBOL,
+    Desk,
+    actions,
+    check_of,
+    config,
+    fills,
+    intents,
+    opening,
+    results,
+)
 from tests.risk.test_risk_ladder import LADDER
 
 COINS = "10"
@@ -293,6 +303,32 @@ def test_restart_beside_a_part_changes_nothing() -> None:
 
     assert plain.log_bytes() == cut.log_bytes()
     assert fills(plain.events("fills"))
+
+
+def test_entry_price_beyond_64_bits_is_kept_over_a_restart() -> None:
+    """A price of 200,000,000,000 fits a snapshot beside a part that was sold, too."""
+    price = "200000000000"
+    budgets = {
+        f"risk__{span}_{kind}_{side}": f"1{zeros}"
+        for span in ("night", "day")
+        for kind, zeros in (("notional", "0" * 17), ("loss", "0" * 16))
+        for side in ("soft", "hard")
+    }
+    size = {"risk__order_notional": "2000000000000", "risk__position_notional_max": "1" + "0" * 17}
+    profile = config(**budgets, **size, risk__stop_bps="100")
+    plain, cut = (Desk(profile, first=opening(cash="1" + "0" * 15)) for _ in "ab")
+    for one in (plain, cut):
+        one.instrument()
+        one.tick(price, price)
+        one.buy()
+        one.signal("SELL", share_bps=5_000)
+        one.tick()
+        if one is cut:
+            one.restarted()
+        one.tick("198000000000", "198000000000")
+
+    assert plain.log_bytes() == cut.log_bytes()
+    assert actions(plain.events("risk_actions"))[-1] == ("EXIT", "stop_loss")
 
 
 @pytest.mark.parametrize(
