@@ -65,7 +65,8 @@ from minibot.kernel.errors import InvariantError
 from minibot.risk.adjusting import on_adjust
 from minibot.risk.budgets import drawdown_of
 from minibot.risk.campaign_steps import adopt, on_flat, recover
-from minibot.risk.drafts import new_verdict, stop, verdict_for_event, verdict_for_tick
+from minibot.risk.checks import Checklist
+from minibot.risk.drafts import Verdict, new_verdict, stop, verdict_for_event, verdict_for_tick
 from minibot.risk.entry_decision import on_buy
 from minibot.risk.exit_decision import (
     due,
@@ -183,16 +184,17 @@ class RiskCore(Core):
             breaches = state.budgets.on_equity(
                 positions.equity, positions.unpriced, rebased, positions.moved
             )
-            if breaches is None:
-                return None
-            verdict = verdict_for_event(state, event, payload.symbol)
-            verdict.tick_seq = seq
-            return [stop(state, breaches, verdict)]
-        if isinstance(payload, Instrument) and state.exits.rules.campaign.is_on:
+            return None if breaches is None else [self._stop(breaches, event, payload.symbol, seq)]
+        if isinstance(payload, Instrument):
             market = state.positions.of(payload.symbol)
-            state.campaign_of(market)  # Ends a finished campaign: former dust begins a new one.
-            self._take(payload, event.ts)
-            adopt(state, market, named(event.id, event.run_id), 0)
+            is_campaign = state.exits.rules.campaign.is_on
+            if is_campaign:
+                state.campaign_of(market)  # Ends a finished campaign: former dust begins a new one.
+            breaches = self._on_instrument(payload, market)
+            if breaches is not None:
+                return [self._stop(breaches, event, payload.symbol, seq)]
+            if is_campaign:
+                adopt(state, market, named(event.id, event.run_id), 0)
         else:
             self._take(payload, event.ts)
         is_of_market = isinstance(payload, Instrument | Universe | Gap)
@@ -260,6 +262,39 @@ class RiskCore(Core):
         for number, symbol in enumerate(sorted(state.positions.held)):
             adopt(state, state.positions.of(symbol), cause, number)
 
+    def _on_instrument(self, instrument: Instrument, market: Market) -> Checklist | None:
+        """Take the rules of a symbol; return the hard limits that are exceeded, or None.
+
+        A holding that becomes dust has no value any more, so that the drawdown is a larger share.
+        """
+        state = self._state
+        positions, was_held = state.positions, market.holding is not None
+        breaches: Checklist | None = None
+        rebased = positions.on_instrument(instrument)
+        if rebased:
+            breaches = state.budgets.on_equity(positions.equity, positions.unpriced, rebased)
+        if state.depth.is_on:
+            state.depth.on_instrument(instrument)
+        if state.vadr.is_on:
+            state.vadr.on_instrument(instrument)
+        state.exits.invalidate_quiet_range()
+        exits = state.exits.find(instrument.symbol)
+        if exits is not None and was_held and market.holding is None:
+            # Too little to sell by the new rules is no position; an open entry stays.
+            is_asked = exits.is_exit_requested and is_entering(state, market)
+            exits.forget()
+            exits.is_exit_requested = is_asked
+            if exits.campaign is not None:
+                on_flat(state, market)
+        mark_halted_for_exit(state, instrument.symbol)
+        return breaches
+
+    def _stop(self, breaches: Checklist, event: Event, symbol: str, seq: int) -> Verdict:
+        """Return the STOP that an event of a symbol causes, line `seq` of its queue."""
+        verdict = verdict_for_event(self._state, event, symbol)
+        verdict.tick_seq = seq
+        return stop(self._state, breaches, verdict)
+
     def _take(self, payload: Payload, ts: int) -> None:
         """Apply an event that changes the state without a decision; ignore any other type.
 
@@ -268,28 +303,7 @@ class RiskCore(Core):
             ts: Time of the event.
         """
         state = self._state
-        if isinstance(payload, Instrument):
-            market = state.positions.of(payload.symbol)
-            was_held = market.holding is not None
-            rebased = state.positions.on_instrument(payload)
-            if rebased:
-                positions = state.positions
-                state.budgets.on_equity(positions.equity, positions.unpriced, rebased)
-            if state.depth.is_on:
-                state.depth.on_instrument(payload)
-            if state.vadr.is_on:
-                state.vadr.on_instrument(payload)
-            state.exits.invalidate_quiet_range()
-            exits = state.exits.find(payload.symbol)
-            if exits is not None and was_held and market.holding is None:
-                # Too little to sell by the new rules is no position; an open entry stays.
-                is_asked = exits.is_exit_requested and is_entering(state, market)
-                exits.forget()
-                exits.is_exit_requested = is_asked
-                if exits.campaign is not None:
-                    on_flat(state, market)
-            mark_halted_for_exit(state, payload.symbol)
-        elif isinstance(payload, Universe):
+        if isinstance(payload, Universe):
             state.universe = frozenset(payload.traded)
             mark_dropped_for_exit(state)
         elif isinstance(payload, Gap):

@@ -26,6 +26,7 @@ from tests.risk.desk import (
     Desk,
     actions,
     check_of,
+    check_text,
     config,
     fills,
     intents,
@@ -598,6 +599,20 @@ def test_drawdown_of_a_carried_lot_is_counted_from_its_first_mark() -> None:
     assert actions(made.tick("50", "50")) == []
     assert actions(made.tick("40.50", "40.50")) == []
     assert actions(made.tick("40.49", "40.49")) == [("STOP", "RISK_LIMIT")]
+
+
+def test_rules_that_leave_dust_stop_the_run_if_they_exceed_the_drawdown() -> None:
+    """A fall of 375 is 3.75 % of 10,000 in all, and 6.98 % of the 5,375 beside what is dust now."""
+    limits = {"risk__drawdown_bps_soft": 400, "risk__drawdown_bps_hard": 500}
+    one = Desk(config(**limits, risk__order_notional="5000", execution__fee_asset="base")).ready()
+    one.buy()
+    assert actions(one.tick("92.50", "92.52")) == []
+
+    (stop,) = one.instrument(qty_min="1000")
+
+    assert actions([stop]) == [("STOP", "RISK_LIMIT")]
+    assert check_text(stop, "drawdown_bps_hard") == "697.6096 / 500.0000"
+    assert one.tick() == one.beat() == one.signal("BUY") == []
 
 
 def test_fee_of_a_fill_counts_as_loss_and_can_stop_the_run() -> None:
