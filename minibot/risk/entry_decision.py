@@ -172,7 +172,8 @@ def on_buy(state: RiskState, market: Market, signal: SignalMessage) -> list[Mess
         )
         if qty and is_quoted:
             price = limit_price(limit, rules) if limit else quote_price(market, rules)
-            qty = qty if judge_quote(state, market, rules, qty, price, checks) else 0
+            needed = sellable_notional(state, market, rules, price)
+            qty = qty if judge_quote(state, market, rules, qty, price, needed, checks) else 0
         if qty and limit:
             checks.judge(life_rows(signal.horizon_ms, limits.order_ttl_ms))
     if rules is None or not qty:
@@ -458,8 +459,8 @@ def size_entry(
     0, with the reason in `checks.reason`, if the venue's filters refuse the reduced order or the
     loss at the stop would be too large. The value of a market purchase has to meet the venue's
     bounds at the touch, so that it can still be sold, and at the average price by which the venue
-    judges it; a quote is judged at its own price. A first purchase has to be worth at least
-    `sellable_notional`.
+    judges it. A first purchase has to be worth at least `sellable_notional`. `judge_quote` judges a
+    quote at its own price, too.
     """
     limits, positions = state.limits, state.positions
     ask, bounds, position_max = market.ask, rules.market_bounds, rules.position_max
@@ -505,7 +506,7 @@ def size_entry(
         refusal = bounds.value_refusal(average)
         if refusal is not None:
             worth = average
-    if refusal is None and worth < (needed := sellable_notional(state, market, rules)):
+    if refusal is None and worth < (needed := sellable_notional(state, market, rules, ask)):
         least, refusal = needed, MIN_NOTIONAL
     checks.judge(((ORDER_NOTIONAL, worth, least),))
     refusal = refusal or bounds.qty_refusal(qty)
@@ -521,14 +522,14 @@ def size_entry(
     return 0, 0
 
 
-def sellable_notional(state: RiskState, market: Market, rules: OrderRules) -> int:
-    """Return the smallest value of an entry that can still be sold at its lowest stop.
+def sellable_notional(state: RiskState, market: Market, rules: OrderRules, price: int) -> int:
+    """Return the smallest value of an entry at a price that can still be sold at its lowest stop.
 
     Below it the venue's least notional would refuse the sale, and the position would keep its slot.
     It is 0 without a stop, and beside a position that can be sold. It is `UNBOUNDED` at a price of
     so few steps that the hard stop would be at 0.
     """
-    exit_rules, bounds, price = state.exits.rules, rules.market_bounds, market.ask
+    exit_rules, bounds = state.exits.rules, rules.market_bounds
     plan = exit_rules.plan
     if plan.hard_share is not None:
         down: int | None = share_distance(price, plan.hard_share, rules.price_step)

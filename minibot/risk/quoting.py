@@ -33,10 +33,10 @@ def limit_price(limit: int, rules: OrderRules) -> int:
     return limit // rules.price_step * rules.price_step
 
 
-def quote_rows(rules: OrderRules, qty: int, price: int) -> tuple[Row, ...]:
-    """Return the check that a quote reaches the minimum notional at its own price."""
+def quote_rows(rules: OrderRules, qty: int, price: int, least: int = 0) -> tuple[Row, ...]:
+    """Return the check that a quote reaches the minimum notional, or `least`, at its own price."""
     notional = cost_up(qty, max(0, price))
-    return ((QUOTE_NOTIONAL, notional, rules.limit_bounds.notional_min),)
+    return ((QUOTE_NOTIONAL, notional, max(rules.limit_bounds.notional_min, least)),)
 
 
 def life_rows(valid_ms: int, order_ttl_ms: int) -> tuple[Row, ...]:
@@ -45,20 +45,37 @@ def life_rows(valid_ms: int, order_ttl_ms: int) -> tuple[Row, ...]:
 
 
 def judge_quote(
-    state: RiskState, market: Market, rules: OrderRules, qty: int, price: int, checks: Checklist
+    state: RiskState,
+    market: Market,
+    rules: OrderRules,
+    qty: int,
+    price: int,
+    needed: int,
+    checks: Checklist,
 ) -> bool:
     """Return whether the venue's rules allow a quote; if not, the checks hold the reason.
 
     Its own price has to leave room for the hard stop, as a size is judged at the ask. The executor
     judges the band around the average price.
+
+    Args:
+        state: The state.
+        market: The market of the quote.
+        rules: The venue's rules for the symbol.
+        qty: Its quantity.
+        price: Its price.
+        needed: Smallest notional that can still be sold at the lowest stop of a purchase there.
+        checks: The checks of the decision, to which those of the quote are added.
     """
-    bounds = rules.limit_bounds
+    bounds, least = rules.limit_bounds, 0
     has_room = checks.judge(count_rows(state, market, rules, 0))
-    checks.judge(quote_rows(rules, qty, price))
     refusal = rules.trigger_refusal(price) or bounds.value_refusal(cost_up(qty, price))
     refusal = refusal or bounds.qty_refusal(qty)
     if refusal is None and not state.exits.rules.plan.has_room(price, rules.price_step):
         refusal = MIN_NOTIONAL
+    if refusal is None and cost_up(qty, price) < needed:
+        least, refusal = needed, MIN_NOTIONAL
+    checks.judge(quote_rows(rules, qty, price, least))
     if refusal is not None:
         checks.fail_last(refusal)
     return has_room and refusal is None

@@ -59,6 +59,7 @@ from minibot.risk.entry_decision import (
     PACE,
     entry_rows,
     hard_rows,
+    sellable_notional,
     size_entry,
 )
 from minibot.risk.exit_decision import HELD, NO_EXIT_REQUEST, forget_request
@@ -381,7 +382,9 @@ def _next(state: RiskState, market: Market, quote: Quote, verdict: Verdict) -> l
         state, market, rules, verdict.left, checks, min(rest, paid), is_quoted=not is_last
     )
     if qty and not is_last:
-        judge_quote(state, market, rules, qty, quote_price(market, rules), checks)
+        price = quote_price(market, rules)
+        needed = sellable_notional(state, market, rules, price)
+        judge_quote(state, market, rules, qty, price, needed, checks)
     if not qty or checks.reason:
         return [action(state, BLOCK, checks.reason, verdict)]
     breaches = exceeded(hard_rows(state.limits, verdict.left, notional))

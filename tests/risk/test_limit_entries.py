@@ -23,6 +23,7 @@ from tests.risk.desk import (
     Desk,
     actions,
     check_of,
+    check_text,
     config,
     fills,
     intents,
@@ -120,6 +121,25 @@ def test_limit_too_small_at_its_price_is_refused() -> None:
     one = desk(risk__order_notional="15")
 
     assert actions(limit(one, "50")) == [("BLOCK", "min_notional")]
+
+
+@pytest.mark.parametrize("stop", [{"risk__hard_stop_bps": "1000"}, {"risk__stop_bps": "1000"}])
+@pytest.mark.parametrize("entry", [{}, GRID])
+def test_limit_can_still_be_sold_at_its_stop(stop: dict[str, Any], entry: dict[str, Any]) -> None:
+    """Bought at 90, a coin is worth 81 at the stop: 10 there need 11.70, with the reserve."""
+    answers = {}
+    for order in ("12", "13.1"):
+        one = desk(**stop, **entry, risk__order_notional=order)
+        (answers[order],) = limit(one, "90")[:1]
+    one.tick()
+    down(one, "90")
+
+    assert actions([answers["12"]]) == [("BLOCK", "min_notional")]
+    assert check_text(answers["12"], "quote_notional") == "10.71000000 / 11.69590644"
+    assert actions([answers["13.1"]]) == [("ALLOW", "allowed")]
+    assert check_text(answers["13.1"], "quote_notional") == "11.70000000 / 10.00000000"
+    reason = "hard_stop" if "risk__hard_stop_bps" in stop else "stop_loss"
+    assert actions(one.tick("77", "77.01")) == [("EXIT", reason)]
 
 
 def test_entry_whose_cancel_was_sent_is_not_cancelled_again() -> None:

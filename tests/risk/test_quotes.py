@@ -146,6 +146,18 @@ def test_quote_too_small_at_its_price_is_refused_by_value_and_limit() -> None:
     }
 
 
+def test_quote_can_still_be_sold_at_its_stop() -> None:
+    """A bid of 104 for 12 to spend at an ask of 120 buys 10.30: too little to sell at its stop."""
+    one = quoted(risk__order_notional="12", risk__stop_bps="1000")
+
+    withdrawn, refused = one.tick("104", "120", after_ms=1_000)[::3]
+
+    assert actions([withdrawn, refused]) == [("WITHDRAW", "quote_moved"), ("BLOCK", "min_notional")]
+    assert check_text(refused, "order_notional") == "11.88000000 / 10.00000000"
+    assert check_text(refused, "quote_notional") == "10.29600000 / 11.69590644"
+    assert not one.execution.orders
+
+
 def test_quote_keeps_its_cash_with_fee_and_bars_another_entry_in_its_symbol() -> None:
     """While a quote rests its cash with fee is reserved, and the symbol is pending."""
     one = quoted(execution__taker_fee_bps="10", risk__order_notional="6000", cash="10000")
