@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from minibot.accounting.lots import Holding
 from minibot.accounting.order_rules import OrderRules
 from minibot.cores.messages import Message, SignalMessage
 from minibot.events.model import BLOCK, BUY, EXIT, SELL, Event
@@ -101,14 +102,14 @@ def on_sell(state: RiskState, market: Market, signal: SignalMessage) -> list[Mes
     Before the EXIT of a part, PROTECT and an `order_replace` make a resting order smaller. Cancels
     of entries come after the intent of an EXIT.
     """
-    ref, rules = signal.ref(), market.rules
+    ref, rules, holding = signal.ref(), market.rules, market.holding
     verdict = new_verdict(state, ref, signal.ts, signal.tick_seq, signal.symbol, ref)
-    checks = verdict.checks
-    if checks.judge(sell_rows(state, market, signal)) and rules is not None:
+    checks, rows = verdict.checks, sell_rows(state, market, signal)
+    if checks.judge(rows) and rules is not None and holding is not None:
         most = None
         if signal.wish is not None:
             wanted = signal.wish.qty_of(market.qty, market.bid)
-            most = part_of(state, market, rules, wanted)
+            most = part_of(state, market, holding, rules, wanted)
             orders = SKIPPED if most is None else verdict.left.orders
             checks.judge(part_rows(state, market, orders, wanted))
         qty = size_exit(state, market, rules, checks, most, is_due=False)
@@ -157,11 +158,17 @@ def part_rows(state: RiskState, market: Market, orders: int, wanted: int) -> tup
     )
 
 
-def part_of(state: RiskState, market: Market, rules: OrderRules, wanted: int) -> int | None:
-    """Return the quantity to sell; None for all, also if the rest would be too small to sell."""
-    free = state.positions.free_qty(market)
-    plan = state.exits_of(market).plan
-    price = market.bid if plan is None else plan.hard or market.bid
+def part_of(
+    state: RiskState, market: Market, holding: Holding, rules: OrderRules, wanted: int
+) -> int | None:
+    """Return the quantity to sell; None for all, also if the rest would be too small to sell.
+
+    The rest is valued at the hard stop, else at the stop in force, else at the bid.
+    """
+    free, exits = state.positions.free_qty(market), state.exits_of(market)
+    stop = 0 if exits.plan is None else exits.plan.hard
+    stop = stop or state.exits.bounds_set(exits, holding, rules.price_step)[0]
+    price = min(stop, market.bid) if stop > 0 else market.bid
     if wanted >= free or is_too_small(free - wanted, rules.market_bounds, price):
         return None
     return wanted

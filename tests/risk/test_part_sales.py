@@ -74,6 +74,26 @@ def test_part_is_sold_in_whole_steps_and_a_small_rest_with_it(
 
 @pytest.mark.parametrize(
     "changes",
+    [
+        {"risk__stop_bps": "1000"},
+        {"risk__stop_bps": "1000", "portfolio__at_end": "carry"},
+        {"risk__stop_bps": "200", "risk__hard_stop_bps": "1000"},
+    ],
+)
+@pytest.mark.parametrize(("qty", "rest"), [("9.889", "0"), ("9.888", "0.112")])
+def test_rest_can_be_sold_at_its_stop(changes: dict[str, Any], qty: str, rest: str) -> None:
+    """The stop is at 90: a rest of 0.111 is worth 9.99 there, one of 0.112 is worth 10.08."""
+    one = holder(**changes)
+    one.signal("SELL", qty=qty)
+    one.tick()
+
+    assert held(one) == Decimal(rest)
+    if held(one):
+        assert actions(one.tick("90", "90"))[0][0] == "EXIT"
+
+
+@pytest.mark.parametrize(
+    "changes",
     [{"risk__stop_bps": "500", "risk__take_profit_bps": "900"}, {"risk__hard_stop_bps": "500"}],
 )
 def test_part_of_two_lots_moves_no_level_of_the_rest(changes: dict[str, Any]) -> None:
