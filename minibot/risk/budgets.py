@@ -46,7 +46,8 @@ class Budgets:
         night_level, day_level, week_level: Equity at the start of night, UTC day or week, plus the
             loss of earlier runs in it: the used loss is the level less equity.
         midnight: When the next day or night begins; a step at or after it calls `roll`. It is 0
-            before the run is open and after a STOP, so that each step then checks for both.
+            before the first step of an open or restored run, and after a STOP, so that a step then
+            checks whether the run is open and not stopped.
     """
 
     __slots__ = (
@@ -224,7 +225,11 @@ class Budgets:
         self._recompute()
 
     def on_bought(self, portfolio: Portfolio) -> None:
-        """Update the used notional from the portfolio, which has booked a purchase."""
+        """Update the used notional from the portfolio, which has booked a purchase.
+
+        A fill of yesterday that is read today counts in the night and the present week, but not
+        in the present day.
+        """
         night = portfolio.bought - self._bought_before
         day = portfolio.day(self._day).entry_notional
         self.night_notional += night - self._night_bought

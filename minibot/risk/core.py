@@ -435,7 +435,7 @@ class RiskCore(Core):
 
         Processing only the last of several such ticks leaves the core in the same state as
         processing all: price and equity are those of the last, and no high-water mark rises. The
-        caller may narrow the range.
+        caller may lower `until`, which the next call sets anew.
         """
         state = self._state
         positions, budgets = state.positions, state.budgets
@@ -677,7 +677,8 @@ class RiskCore(Core):
         order = state.positions.find(result.client)
         if order is None:
             return None
-        # An intent that came too late is EXPIRED without becoming an order: also a refusal.
+        # An order begins with ACCEPTED. An end before that is a refusal too, such as EXPIRED for an
+        # intent that came too late.
         was_refused = result.result == REJECTED or order.order is None
         is_ended = state.positions.on_result(order, result)
         if is_ended and order.side == BUY:

@@ -278,7 +278,10 @@ def bound_by_signal(state: RiskState, messages: list[Message], signal: SignalMes
 
 
 def stop(state: RiskState, breaches: Checklist, verdict: Verdict) -> Verdict:
-    """Return the `risk_action` STOP of exceeded hard limits; later inputs get no answer."""
+    """Return the `risk_action` STOP of exceeded hard limits; later inputs get no answer.
+
+    An order that its step approved before is not sent, though it still counts as open.
+    """
     state.is_stopped = True
     state.budgets.midnight = 0  # From now on every step checks whether the run is stopped.
     verdict.checks = breaches

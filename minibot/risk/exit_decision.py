@@ -180,8 +180,9 @@ def part_of(
 def on_exit_position(state: RiskState, symbol: str, event: Event) -> list[Message]:
     """Return the answer to an operator's request: the exit, its refusal, or BLOCK if none is held.
 
-    The list is empty while the exit has to wait: the request stays, and each tick tries again. It
-    also stays for an open entry, which is cancelled here; `requoting` withdraws a quoted one.
+    The list is empty while the exit has to wait: the request stays, and each tick tries again.
+    Without a position it stays for an open entry, which is cancelled here; `requoting` withdraws a
+    quoted one. An open entry beside a position is cancelled with the exit.
     """
     verdict = verdict_for_event(state, event, symbol)
     market = state.positions.of(symbol)
@@ -441,10 +442,11 @@ def level_rows(
 
 
 def leave(state: RiskState, market: Market, trigger: Row, verdict: Verdict) -> list[Message]:
-    """Return the messages of an exit that is due; a refusal is a BLOCK, recorded once per reason.
+    """Return the messages of an exit that is due; a refusal is a BLOCK unless repeated.
 
-    After a tick without a due exit, or an operator's request, the same reason is recorded again. If
-    the refusal is of what is too little to sell and no entry is open, request and LEFT_TRADING end.
+    A refusal for another reason than the one before is recorded. After a tick without a due exit,
+    or an operator's request, the same reason is recorded again. If the refusal is of what is too
+    little to sell and no entry is open, request and LEFT_TRADING end.
 
     Args:
         state: The state.

@@ -50,7 +50,8 @@ LASTING: Final = (LEFT_TRADING, RECOVERY_EXIT)
 """Exit reasons that stay until the position ends."""
 
 CARRIED_EXITS: Final = (OPERATOR_EXIT, LEFT_TRADING)
-"""Exit reasons that are carried to the next run, which cannot find them by itself."""
+"""Exit reasons that are carried to the next run, which cannot find them by itself. RECOVERY_EXIT
+follows from the carried campaign there, and UNIVERSE_EXIT from the universe of that run."""
 
 
 @final

@@ -3,10 +3,11 @@
 Positions have a plan if the profile has `risk.hard_stop_bps`, which every other key of a plan
 needs, or if it carries positions, so that the next run knows the entry's stop and a pending exit.
 A plan has five stops: the entry's stop, the hard stop, the break-even stop, the trailing stop and
-the strategy's stop. No stop falls while the position is held, and the highest one is in force. It
-has three targets: the entry's, the one by age and the strategy's; the lowest one is in force. A
-ladder adds two rungs, at which parts are sold. A run that takes over a position continues with the
-stops reported last, those that its profile has.
+the strategy's stop. No stop falls while the position is held, and the highest one is in force; but
+a purchase beside what is too little to sell begins a new plan. It has three targets: the entry's,
+the one by age and the strategy's; the lowest one is in force. A ladder adds two rungs, at which
+parts are sold. A run that takes over a position continues with the stops reported last, those that
+its profile has.
 
 Prices are hundred-millionths. Levels move only with the bid of a judged tick, a fill, new filters,
 the first ATR or market time, so the same inputs give the same plan.
@@ -283,7 +284,8 @@ class Plan:
     ) -> None:
         """Set all levels from the entry price after a fill, new filters or the first ATR.
 
-        Otherwise nothing changes. The five stops only rise; targets and rungs are recomputed.
+        Otherwise nothing changes. The five stops only rise; targets and rungs are recomputed. A
+        purchase raises a trail that begins with it, if the entry price is above the peak.
 
         Args:
             rules: The keys.

@@ -109,8 +109,9 @@ class WorkingOrder:
         is_replacing: Whether it is to replace a resting order, until the executor answers.
         is_triggered: Whether it rested and now sells, at the market or at its limit.
         trigger_reason: Reason code of the trigger of an order with a limit; empty before that.
-        trigger_seq: Line after which the bid of a tick shows whether a gap jumped past the limit;
-            `NEVER` for a target, whose quote no gap jumps past.
+        trigger_seq: Line after which the bid of a tick shows whether a gap jumped past the limit:
+            that of the trigger's own tick too, if it is the last one read. `NEVER` for a target,
+            whose quote no gap jumps past.
         is_unsold: Whether it left a quantity unsold, so that a sale at the market replaces it.
         is_part: Whether it is a partial sale, so that an exit that is due may be sold as well.
         atr: The ATR by which an entry was sized; None if it was not.

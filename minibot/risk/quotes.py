@@ -72,7 +72,8 @@ class Quote:
         signal: The signal to buy.
         started_ts, until_ts: Market time of the first quote, and from which no quote is sent.
         qty: Total quantity to buy.
-        cost: Most that it may cost: its whole quantity at the ask of the first quote.
+        cost: Most that it may cost: its whole quantity at the ask of the first quote. The rest is
+            sized by the ask of its decision, so a worse fill at the market costs more.
         filled, spent: Quantity that its ended quotes bought, and the cost of it.
         requotes: How often it was quoted again.
         client: The order of the present quote.

@@ -1,10 +1,10 @@
 """Requoting: moving, withdrawing and renewing the quotes of entries.
 
 An open quote is judged at each tick of its symbol and at each other event of market or control,
-except bars and marks. A lasting reason to refuse entries withdraws it for good; a best bid that has
-moved away withdraws it in order to follow. After a quote has ended, the rest of its entry passes
-the gates of an entry again, except those on the signal's age, and is sized again, never above the
-rest.
+except bars and marks. A lasting reason to refuse entries, or a bid at a HOLD row of recovery,
+withdraws it for good; a higher best bid withdraws it in order to follow, a lower one does not.
+After a quote has ended, the rest of its entry passes the gates of an entry again, except those on
+the signal's age, and is sized again, never above the rest.
 """
 
 from __future__ import annotations

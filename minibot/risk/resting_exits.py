@@ -175,7 +175,7 @@ def rest_rows(
 def _rest(
     state: RiskState, market: Market, rules: OrderRules, levels: Levels, verdict: Verdict
 ) -> list[Message]:
-    """Return the action PROTECT and its intent, or BLOCK, which is recorded once per reason."""
+    """Return the action PROTECT and its intent, or BLOCK; nothing if its reason is the last one."""
     exits, checks = state.exits_of(market), verdict.checks
     stop, target = levels
     bounds, limit = rules.market_bounds, state.exits.rules.limit_of(stop, rules.price_step)
