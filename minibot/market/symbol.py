@@ -196,7 +196,9 @@ class SymbolFeed:
             self.lose_touch(now_ms)
             raise FrameInvalid(self._outlier(now_ms, f"quote {quote.bid} / {quote.ask}"))
         before = self.ticks.quote
-        ticks = self.ticks.on_quote(quote, recv_mono_ns, now_ms, is_held=self.holds_quotes)
+        # A late quote makes no tick, so none is held for later either.
+        is_held = self.holds_quotes and not self.is_late
+        ticks = self.ticks.on_quote(quote, recv_mono_ns, now_ms, is_held=is_held)
         if self.ticks.quote is not quote:
             return ticks  # An outdated quote leaves the touch as old as it is.
         anew: Payloads = ()

@@ -188,6 +188,24 @@ def test_connection_lost_under_overload_counts_the_quote_that_was_held() -> None
     assert feed.quotes_coalesced == 1
 
 
+@pytest.mark.row("F108", "N-30")
+def test_quotes_that_come_late_under_overload_make_no_tick() -> None:
+    """A lag that ends in a flood brings late quotes: none is shown as the touch of now."""
+    feed, venue = new_feed(), Venue()
+    feed.on_frame(venue.frame("BTCUSDT", "q", 1), T0, 1)
+    feed.take()
+    feed.is_coalescing = True
+    feed.hold_back(["BTCUSDT"], T0, is_late=True)
+    for number in (2, 3, 4):
+        feed.on_frame(venue.frame("BTCUSDT", "q", number), T0, number)
+
+    assert ticks(feed) == []
+    feed.hold_back(["BTCUSDT"], T0, is_late=False)
+    feed.on_frame(venue.frame("BTCUSDT", "q", 5), T0, 5)
+    feed.on_frame(venue.frame("BTCUSDT", "q", 6), T0, 6)
+    assert [tick.bid_qty for tick in ticks(feed)] == ["5.00000000", "6.00000000"]
+
+
 def test_trades_that_are_missing_are_a_gap_and_an_incident() -> None:
     """Trades missing by their ids are a gap and an incident."""
     feed, venue = new_feed(), Venue()
