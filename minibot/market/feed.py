@@ -221,7 +221,8 @@ class Feed:
             return INVALID if INVALID in kinds else DATA
         elif isinstance(message, StreamedSnapshot):
             feed = self._of(message.symbol)
-            self._emit(feed.on_streamed_snapshot(message.snapshot, recv_mono_ns, ts), ts)
+            self._emit(feed.on_streamed_snapshot(message.snapshot, ts), ts)
+            self._emit(feed.on_top(recv_mono_ns, ts), ts)
         elif isinstance(message, NoTouch):
             self._of(message.symbol).on_no_touch(ts)
         elif isinstance(message, Shutdown):
@@ -240,7 +241,8 @@ class Feed:
     def _on_diff(self, diff: Diff, ts: int, recv_mono_ns: int) -> str:
         feed = self._of(diff.symbol)
         refused = feed.depth.refused
-        self._emit(feed.on_diff(diff, recv_mono_ns, ts), ts)
+        self._emit(feed.on_diff(diff, ts), ts)
+        self._emit(feed.on_top(recv_mono_ns, ts), ts)
         if feed.depth.refused == refused:
             return DATA
         self.counters["frames_invalid"] += 1  # Reported with the loss of the book.

@@ -241,36 +241,37 @@ class SymbolFeed:
         self._board.add(now_ms, SEQUENCE_GAP, f"{self.symbol}: {why}")
         return [self._gap(QUOTE, self.seen_ms.get(QUOTE, now_ms), now_ms, why)]
 
-    def on_diff(self, diff: Diff, recv_mono_ns: int, now_ms: int) -> Payloads:
+    def on_diff(self, diff: Diff, now_ms: int) -> Payloads:
         """Take one diff of the book."""
         before_ms = self.seen_ms.get(DEPTH, now_ms)
         change = self.depth.on_diff(diff, now_ms)
         if self.depth.diff_ms == now_ms:
             self._seen(DEPTH, now_ms)
         if change is NOTHING:
-            payloads = self._resynced(now_ms)
-        else:
-            payloads = self._note(change, now_ms, before_ms)
-        return payloads if self._has_quotes else [*payloads, *self._top(recv_mono_ns, now_ms)]
+            return self._resynced(now_ms)
+        return self._note(change, now_ms, before_ms)
 
     def on_snapshot(self, snapshot: Snapshot, now_ms: int) -> Payloads:
         """Take a requested snapshot."""
         change = self.depth.on_snapshot(snapshot, now_ms)
         return self._resynced(now_ms) if change is NOTHING else self._note(change, now_ms)
 
-    def on_streamed_snapshot(self, snapshot: Snapshot, recv_mono_ns: int, now_ms: int) -> Payloads:
+    def on_streamed_snapshot(self, snapshot: Snapshot, now_ms: int) -> Payloads:
         """Take a snapshot from the stream."""
         self._seen(DEPTH, now_ms)
         change = self.depth.on_streamed_snapshot(snapshot, now_ms)
-        payloads = self._resynced(now_ms) if change is NOTHING else self._note(change, now_ms)
-        return payloads if self._has_quotes else [*payloads, *self._top(recv_mono_ns, now_ms)]
+        return self._resynced(now_ms) if change is NOTHING else self._note(change, now_ms)
 
-    def _top(self, recv_mono_ns: int, now_ms: int) -> Payloads:
+    def on_top(self, recv_mono_ns: int, now_ms: int) -> Payloads:
         """Use the top of the book as the best quote where the venue has no stream of best quotes.
+
+        To be called after each message of the book, when its own payloads are written.
 
         Raises:
             FrameInvalid: A price is outside the band, or has too many decimals.
         """
+        if self._has_quotes:
+            return []
         book = self.depth.keeper.book
         touch = None if book is None else book.touch()
         if book is None or touch is None:

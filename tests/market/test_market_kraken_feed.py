@@ -196,3 +196,21 @@ def test_snapshot_alone_is_a_book_while_the_market_is_quiet(shared_data: Path) -
     assert [book.why for book in desk.take("book")] == ["resync"]
     desk.frame(b'{"channel":"heartbeat"}', T0 + 1_100)
     assert [book.why for book in desk.take("book")] == ["interval"]
+
+
+@pytest.mark.row("F117")
+def test_book_whose_top_is_refused_ends_its_gap_all_the_same(shared_data: Path) -> None:
+    """The gap of a book ends with the first book, also where its top makes no quote."""
+    desk = Desk(10, ("BTC/USD",))
+    snapshot = next(data for _, data in l2(shared_data) if b'"snapshot","data"' in data)
+    desk.frame(snapshot, T0)
+    desk.feed.on_disconnected(T0 + 100, "lost")
+    desk.feed.on_connected(T0 + 500)
+    desk.frame(b'{"channel":"heartbeat"}', T0 + 501)
+    desk.take("gap")
+    desk.feed.symbols["BTC/USD"].band.reference //= 2
+
+    assert desk.frame(snapshot, T0 + 600) == INVALID
+    found = [(each.TYPE, each.why) for each in desk.take("gap", "book")]
+    assert found == [("gap", "lost"), ("book", "resync")]
+    assert "price_outlier" in desk.notices()
