@@ -254,17 +254,16 @@ class Opening:
             self._pump("no stream connection that carries all streams")
 
     def _take_depth(self) -> None:
-        """Request each book once, and wait for the answers while there is time for the start.
+        """Wait for the requested books while there is time for the start.
 
-        A book that has not come by then, or is not available, is requested again later.
+        A book is requested once its stream is open, which may be during `_subscribe`. One that has
+        not come by then, or is not available, is requested again later.
         """
         session = self._session
-        now_ms = session.clock.now_ms()
-        answered: list[bool] = []
-        wanted = session.feed.snapshots_wanted(now_ms)
-        session.requests.snapshots(wanted, lambda: answered.append(True))
+        requests = session.requests
+        requests.snapshots(session.feed.snapshots_wanted(session.clock.now_ms()))
         deadline_ns = min(self._in(DEPTH_S_MAX), self._deadline_ns)
-        while len(answered) < len(wanted) and session.world.machine_ns() < deadline_ns:
+        while requests.snapshots_under_way and session.world.machine_ns() < deadline_ns:
             self._heed_end()
             session.pump(PUMP_S)
 

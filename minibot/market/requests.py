@@ -78,7 +78,7 @@ class Requests:
     errors_in_row: int = 0
     weight_used: int = 0
     throttled: int = 0
-    _depths: int = 0
+    snapshots_under_way: int = 0
     _measurements: int = 0
     _is_measuring: bool = False
     _resumed_ns: int = 0
@@ -269,7 +269,7 @@ class Requests:
         later, on its own.
         """
         deep = self.limits.levels_deep
-        weight = (self._depths + count) * self.limits.snapshot(deep).weight
+        weight = (self.snapshots_under_way + count) * self.limits.snapshot(deep).weight
         left = self.courier.budget.left(self.pace.now_ms())
         if 2 * weight <= left:
             return deep
@@ -277,25 +277,20 @@ class Requests:
         tiers = self.limits.snapshot_levels
         return next((tier for tier in tiers if needed <= tier), tiers[-1])
 
-    def snapshots(self, symbols: Sequence[str], done: Callable[[], None] | None = None) -> None:
-        """Request the depth of symbols; `done` is called after each answer, also after an error.
-
-        It is not called for a symbol that was unfollowed meanwhile.
-        """
+    def snapshots(self, symbols: Sequence[str]) -> None:
+        """Request the depth of symbols; `snapshots_under_way` counts each until its answer."""
         if not symbols:
             return
         levels, first = self.levels(len(symbols)), self.preferred | self.held()
         for symbol in symbols:
             rank = PREFERRED_DEPTH if symbol in first else DEPTH
-            self._snapshot(symbol, levels, rank, done)
+            self._snapshot(symbol, levels, rank)
 
-    def _snapshot(
-        self, symbol: str, levels: int, rank: int, done: Callable[[], None] | None
-    ) -> None:
-        self._depths += 1
+    def _snapshot(self, symbol: str, levels: int, rank: int) -> None:
+        self.snapshots_under_way += 1
 
         def take(answer: Answer) -> None:
-            self._depths -= 1
+            self.snapshots_under_way -= 1
             now_ms = self.clock.now_ms()
             if symbol not in self.feed.symbols:
                 return  # It was unfollowed meanwhile.
@@ -303,8 +298,6 @@ class Requests:
                 self.feed.on_snapshot(symbol, answer.value, now_ms)
             else:
                 self.feed.on_snapshot_failed(symbol, now_ms, str(answer.error))
-            if done is not None:
-                done()
 
         self.courier.send(
             Job(

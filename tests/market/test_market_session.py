@@ -9,6 +9,7 @@ import gzip
 import re
 import socket
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -982,6 +983,35 @@ def test_start_whose_time_ends_while_it_waits_for_books_goes_on_without_them(
 
     assert desk.stopped is None
     assert desk.world.is_ready.is_set()
+
+
+def test_start_waits_for_books_that_were_requested_while_it_connected(tmp_path: Path) -> None:
+    """A book is requested as soon as its stream is open; the start waits for its answer too."""
+    venue = QuietVenue()
+
+    def talk(sock: socket.socket, request: bytes) -> None:
+        if b"/depth" in request:
+            time.sleep(0.3)
+        elif b"/stream" in request:
+            time.sleep(0.05)  # Of a real connection; the loop has looked around meanwhile.
+        venue.talk(sock, request)
+
+    with Loopback(talk) as server:
+        desk = Desk(tmp_path, session_config(("BTCUSDT",), BINANCE_TIME), server.port)
+        has_book: list[bool] = []
+        depth = desk.session.feed.symbols["BTCUSDT"].depth
+        ready = desk.world.ready
+
+        def note() -> None:
+            has_book.append(depth.is_valid)
+            ready()
+
+        desk.world.ready = note  # type: ignore[method-assign]
+        desk.start()
+        wait_until(lambda: desk.world.is_ready.is_set() or desk.has_ended, "ready")
+        desk.drain()
+
+    assert has_book == [True]
 
 
 @pytest.mark.row("F108")
