@@ -132,7 +132,7 @@ class Connections:
             if number < 0:
                 rest[name] = tuple(streams)
             else:
-                self.shards[number].want({name: tuple(streams)})
+                self.shards[number].want({name: tuple(streams)}, now_ms)
         for shard_groups in spread(rest, self._streams_max):
             self._new_shard(shard_groups, now_ms)
 

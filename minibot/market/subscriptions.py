@@ -56,6 +56,12 @@ class Subscriptions:
         """Return True when the connection carries exactly the groups that it should."""
         return self._under_way is None and not self._again and self._held == self._wanted
 
+    def is_sent(self, name: str) -> bool:
+        """Return whether the venue sends a group, and no message asks it to stop."""
+        message = self._under_way
+        is_ending = message is not None and name in message.groups
+        return name in self._held and name not in self._again and not is_ending
+
     # --- wishes -------------------------------------------------------------------------------
 
     def want(self, groups: Mapping[str, Sequence[str]]) -> None:

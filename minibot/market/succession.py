@@ -124,11 +124,15 @@ class Succession:
 
     # --- what it carries ----------------------------------------------------------------------
 
-    def want(self, groups: Groups) -> None:
-        """Carry these groups too."""
+    def want(self, groups: Groups, now_ms: int) -> None:
+        """Carry these groups too; one that was dropped, but not ended yet, is connected at once."""
         self.groups.update(groups)
         for connection in self._connections():
             connection.carries.want(groups)
+        active = self._active
+        if active is not None and active.is_open:
+            sent = [name for name in groups if active.carries.is_sent(name)]
+            self.feed.on_connected(now_ms, sent, self.line)
 
     def drop(self, names: Iterable[str]) -> None:
         """Stop carrying these groups."""

@@ -122,6 +122,38 @@ class Floor:
 FOUR = ("AUSDT", "BUSDT", "CUSDT", "DUSDT")
 
 
+def test_symbol_that_is_back_before_its_streams_were_ended_is_connected_at_once() -> None:
+    """Streams that the venue still sends need no message, but their symbol has them again."""
+    floor = Floor(("AUSDT", "BUSDT"))
+    floor.tick(1_000)
+    floor.renew("AUSDT")
+    floor.tick(1_000)  # Its message waits for an answer, and every other for its turn.
+    floor.all.unfollow(["BUSDT"])
+    floor.feed.unfollow("BUSDT")
+    floor.feed.follow("BUSDT", floor.now_ms)
+    floor.all.follow_symbols(["BUSDT"], floor.now_ms)
+
+    assert floor.connected() == {"BUSDT"}
+    assert floor.feed.snapshots_wanted(floor.now_ms) == ["BUSDT"]
+
+
+def test_symbol_that_is_back_while_its_streams_end_is_connected_by_the_next_answer() -> None:
+    """Streams whose end is requested are no streams, until they are subscribed again."""
+    floor = Floor(("AUSDT", "BUSDT"))
+    floor.all.unfollow(["BUSDT"])
+    floor.feed.unfollow("BUSDT")
+    floor.tick(1_000)
+    floor.feed.follow("BUSDT", floor.now_ms)
+    floor.all.follow_symbols(["BUSDT"], floor.now_ms)
+    assert floor.connected() == {"AUSDT"}
+    floor.answer(1)
+    floor.tick(1_000)
+    floor.answer(1)
+
+    assert [message["method"] for message in floor.readers[1].sent] == ["UNSUBSCRIBE", "SUBSCRIBE"]
+    assert floor.connected() == {"AUSDT", "BUSDT"}
+
+
 @pytest.mark.row("S-18", "F112")
 def test_lost_shard_marks_its_own_symbols_alone() -> None:
     """A lost shard marks its own symbols alone."""
