@@ -162,7 +162,8 @@ class Liveness:
         self._look_due = self._looked_ms = self._looking_ms = 0
         self._trade_due = 0
         self._watches: dict[str, _Watch] = {}
-        self._trades_silent: set[str] = set()
+        # Symbols whose klines count trades that never came, and when those were asked for.
+        self._trades_silent: dict[str, int] = {}
         # Symbols without trades for long, each with the time of its last one; and when their klines
         # were asked for.
         self._quiet: dict[str, int] = {}
@@ -308,6 +309,7 @@ class Liveness:
             if name not in self._feed.symbols or not trading(name):
                 del self._watches[name]
                 self._asked_ms.pop(name, None)
+                self._trades_silent.pop(name, None)
 
     def _watch_streams(self, shard: Succession, now_ms: int) -> None:
         silent: dict[str, str] = {}
@@ -360,8 +362,8 @@ class Liveness:
         elif watch.ahead_ms is not None and now_ms - watch.ahead_ms >= silence_ms:
             watch.ahead_ms = None
             return DEPTH
-        if name in self._trades_silent:
-            self._trades_silent.discard(name)
+        asked_ms = self._trades_silent.pop(name, 0)
+        if asked_ms > max(connected_ms, feed.seen_ms.get(TRADE, 0)):
             return TRADE
         self._note_quiet(name, feed, now_ms)
         if is_owed:
@@ -410,10 +412,12 @@ class Liveness:
         name = min(quiet, key=lambda name: self._asked_ms.get(name, 0))
         self._is_asking, self._trade_due = True, now_ms + TRADE_CHECK_MS
         self._asked_ms[name] = now_ms
-        self._requests.ask_trades(name, partial(self._on_klines, name, quiet[name]))
+        self._requests.ask_trades(name, partial(self._on_klines, name, quiet[name], now_ms))
 
-    def _on_klines(self, name: str, last_ts: int, answer: Answer) -> None:
+    def _on_klines(self, name: str, last_ts: int, asked_ms: int, answer: Answer) -> None:
+        """Note that trades never came, unless the symbol left or closed meanwhile."""
         self._is_asking = False
         candles: list[Candle] = answer.value or []
-        if any(candle.trades and candle.open_ts > last_ts for candle in candles):
-            self._trades_silent.add(name)
+        has_traded = any(candle.trades and candle.open_ts > last_ts for candle in candles)
+        if has_traded and name in self._watches:
+            self._trades_silent[name] = asked_ms

@@ -619,6 +619,38 @@ def test_trades_that_do_not_come_are_told_by_klines(trades: int, *, is_silent: b
 
 
 @pytest.mark.row("F108")
+@pytest.mark.parametrize("since", ["connection", "trade", ""])
+def test_klines_tell_nothing_of_a_stream_that_came_since_they_were_asked_for(since: str) -> None:
+    """A stream that trades again, or a new one, is not ended for what an old one missed."""
+    market = Market(["AUSDT"])
+
+    def say(second: int) -> None:
+        market.quote("AUSDT", bid_of(second))
+        market.diff("AUSDT", bid_of(second))
+        if is_lively:
+            market.trade("AUSDT")
+
+    is_lively = False
+    for _ in range(TRADE_SILENCE_MS // 1_000 + 2):
+        market.second(say)
+    ((_, done),) = market.questions.trades
+    if since == "connection":
+        market.floor.all.shards[0].give_up(market.floor.now_ms, "lost")
+        market.floor.tick(1_000)
+        market.reopen()
+    is_lively = bool(since)
+    for _ in range(3):
+        market.second(say)
+    opened = market.floor.now_ms - 60_000
+    candle = Candle(opened, opened + 59_999, "1", "1", "1", "1", "1", "1", 7, "1")
+    done(Answer(Job("", 2, lambda rest: None, done), value=[candle]))
+    for _ in range(15):
+        market.second(say)
+
+    assert ("stream_silent" in market.kinds()) is not is_lively
+
+
+@pytest.mark.row("F108")
 @pytest.mark.parametrize(
     ("has_traded", "skew_ms", "opened_ms", "is_silent"),
     [
