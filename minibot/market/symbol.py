@@ -104,6 +104,7 @@ class SymbolFeed:
         self.lanes = {
             interval: BarLane(symbol, interval, config.grace_ms) for interval in config.intervals
         }
+        self._unfilled_told = dict.fromkeys(self.lanes, 0)
         self._average = AverageWindow(symbol, config.intervals)
         self.holds_quotes = False  # Set under overload, see `market.overload`.
         self.is_late = False
@@ -333,7 +334,9 @@ class SymbolFeed:
         for lane in self.lanes.values():
             late, is_first = lane.builder.late, lane.builder.open_ts is None
             payloads += lane.on_trade(trade, recv_mono_ns)
-            self.has_new_due |= is_first
+            if is_first:
+                self.has_new_due = True
+                self._tell_unfilled(lane.interval, "bars before its first trade", now_ms)
             is_late |= lane.builder.late > late
         self.late_trades += is_late
         ticks = self.ticks
@@ -639,12 +642,17 @@ class SymbolFeed:
     ) -> Payloads:
         """Take the klines of a hole; None when the request failed."""
         lane = self.lanes[interval]
-        before = lane.unfilled
         bars = lane.fail(now_ms) if candles is None else lane.fill(hole, candles, now_ms)
-        if lane.unfilled > before:
-            detail = f"{self.symbol} {interval}: {lane.unfilled - before} bars without klines"
-            self._board.add(now_ms, BARS_MISSING, detail)
+        self._tell_unfilled(interval, "bars without klines", now_ms)
         return list(bars)
+
+    def _tell_unfilled(self, interval: str, what: str, now_ms: int) -> None:
+        """Tell how many bars will never be written, if there are any that were not told yet."""
+        unfilled = self.lanes[interval].unfilled
+        count = unfilled - self._unfilled_told[interval]
+        if count:
+            self._unfilled_told[interval] = unfilled
+            self._board.add(now_ms, BARS_MISSING, f"{self.symbol} {interval}: {count} {what}")
 
 
 def _joined(before: Missing | None, missing: Missing) -> Missing:

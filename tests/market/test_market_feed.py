@@ -20,9 +20,11 @@ from minibot.exchanges.binance.venue import BINANCE
 from minibot.exchanges.top_check import MISMATCHES_MAX, TopCheck
 from minibot.exchanges.units import units
 from minibot.kernel.canonical import encode
+from minibot.market.bar_backfill import BARS_MAX
 from minibot.market.depth import LOST, NOTHING, SymbolDepth
 from minibot.market.feed import DATA, INVALID, OTHER, SHUTDOWN, UNREADABLE, Feed, HoleWanted
 from minibot.market.history import SETTLE_MS
+from minibot.market.notices import BARS_MISSING
 from minibot.market.symbol import FeedConfig
 from minibot.market.trades import ANEW_MS
 from minibot.runtime.configuration.config import load_config
@@ -503,6 +505,29 @@ def test_outage_with_missed_trades_is_a_gap_that_klines_fill() -> None:
 
     feed.on_candles(wanted, None, T0 + 7_000)
     assert of(feed, "bar") == []
+
+
+@pytest.mark.row("F112")
+@pytest.mark.parametrize("is_at_start", [True, False])
+def test_bars_that_are_too_many_to_be_filled_are_told_as_missing(*, is_at_start: bool) -> None:
+    """Bars whose klines are not even requested are told like those whose klines do not come."""
+    feed = new_feed()
+    if is_at_start:
+        feed.on_history("BTCUSDT", "1s", [candle(T0 - 1_000)], T0)
+    else:
+        feed.on_frame(trade_frame(1, T0 + 10), T0 + 10, 0)
+        feed.on_disconnected(T0 + 20, "lost")
+    later = T0 + (BARS_MAX + 7) * 1_000
+    feed.on_connected(later)
+    feed.on_frame(trade_frame(9, later), later, 0)
+    feed.holes_wanted(later)
+    for wanted in feed.holes_wanted(later + SETTLE_MS):
+        opens = range(wanted.hole.from_ts, wanted.hole.to_ts, 1_000)
+        feed.on_candles(wanted, [candle(open_ts) for open_ts in opens], later + SETTLE_MS)
+
+    told = [notice.detail for notice in feed.board.take(later) if notice.kind == BARS_MISSING]
+    what = f"{BARS_MAX + 7} bars before its first trade" if is_at_start else "7 bars without klines"
+    assert told == [f"BTCUSDT 1s: {what}"]
 
 
 @pytest.mark.row("F112", "F118")
