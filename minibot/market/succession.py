@@ -295,14 +295,17 @@ class Succession:
         due_ms, wait = self.line.on_lost(now_ms)
         if was_connected:
             self.feed.on_disconnected(now_ms, why, tuple(self.groups))
-        detail = (
-            f"connection {number}: {why}; attempt {wait.attempt} after {due_ms - now_ms} ms "
-            f"(drawn {wait.wait_ms} of {wait.ceiling_ms} ms), breaker {self.line.breaker}"
+        standby, self._standby, self._standby_due_ms = self._standby, None, None
+        how = (
+            f"attempt {wait.attempt} after {due_ms - now_ms} ms "
+            f"(drawn {wait.wait_ms} of {wait.ceiling_ms} ms)"
+            if standby is None
+            else "its successor goes on"
         )
+        detail = f"connection {number}: {why}; {how}, breaker {self.line.breaker}"
         if silent_ms >= LOOK_AFTER_MS:
             detail += f"; no data for {silent_ms // 1000} s: {LOOK}"
         self.feed.board.add(now_ms, CONNECTION_LOST, detail)
-        standby, self._standby, self._standby_due_ms = self._standby, None, None
         if standby is None:
             self._due_ms = due_ms
             return

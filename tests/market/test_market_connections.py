@@ -364,6 +364,26 @@ def test_only_a_shard_without_a_connection_of_its_own_is_not_counted_as_open() -
     assert (one.is_open, other.is_open) == (True, False)
 
 
+@pytest.mark.parametrize("has_successor", [True, False])
+def test_loss_tells_of_an_attempt_only_where_one_follows(*, has_successor: bool) -> None:
+    """A successor that is there already goes on; the notice names no wait that nothing has."""
+    floor = Floor(("AUSDT",))
+    if has_successor:
+        floor.shard(1).on_shutdown(1, floor.now_ms)
+        floor.tick()
+    floor.kinds()
+    floor.lose(1)
+    (notice,) = floor.feed.board.take_all()
+    before = len(floor.readers)
+    if has_successor:
+        floor.open(before)
+    floor.tick(60_000)
+
+    assert ("attempt 1 after" in notice.detail) is not has_successor
+    assert ("its successor goes on" in notice.detail) is has_successor
+    assert len(floor.readers) == before + (not has_successor)
+
+
 def test_connection_that_does_not_answer_is_given_up() -> None:
     """A connection that does not answer control messages is given up."""
     floor = Floor(FOUR)
