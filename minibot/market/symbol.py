@@ -308,22 +308,23 @@ class SymbolFeed:
     def _pass(self, passed: Passed, now_ms: int) -> Payloads:
         payloads: list[Payload] = []
         missing: Missing | None = None
+        is_anew = False
         for item in passed:
             if isinstance(item, Missing):
                 missing = _joined(missing, item)
                 continue
             trade = item.trade
+            is_anew |= missing is not None and missing.from_id == trade.trade_id
             if not self.band.accepts(trade.price_units):
                 # The bar would lack this trade, so klines have to provide the bar.
                 missing = _joined(missing, Missing(trade.trade_id, trade.trade_id))
                 self._outlier(now_ms, f"trade {trade.trade_id} at {trade.price}")
                 continue
-            is_anew = missing is not None and missing.from_id == trade.trade_id
             payloads += self._resume(missing, trade.trade_ts, now_ms, is_anew=is_anew)
-            missing = None
+            missing, is_anew = None, False
             payloads += self._pass_one(item, now_ms)
         if missing is not None:
-            payloads += self._resume(missing, passed_ts(passed), now_ms)
+            payloads += self._resume(missing, passed_ts(passed), now_ms, is_anew=is_anew)
         return payloads
 
     def _pass_one(self, arrival: Arrival, now_ms: int) -> Payloads:

@@ -767,6 +767,17 @@ def test_trade_ids_that_fall_or_leap_cost_seconds_a_gap_and_a_hole(leaps: bool) 
     assert told(feed)[-1].startswith(anew)
 
 
+def test_ids_that_begin_anew_with_a_refused_price_are_no_single_missing_trade() -> None:
+    """Ids that restart are told as such, also where the price has jumped as well."""
+    feed = new_feed()
+    feed.on_frame(trade_frame(1_000, T0), T0, 0)
+    later = T0 + 60_001
+    feed.on_frame(trade_frame(1, later, "200.00000000"), later, 0)
+
+    detail = "BTCUSDT: trade ids began anew at 1; how many are missing is unknown"
+    assert told(feed)[-1].startswith(detail)
+
+
 @pytest.mark.row("F117")
 def test_sequence_gap_invalidates_the_book_until_it_is_rebuilt() -> None:
     """A sequence gap is reported at once; no book until the next snapshot, then a resync."""
