@@ -418,6 +418,8 @@ class SymbolFeed:
         self._gap_why = why
         for stream, seen_ms in self.seen_ms.items():
             self._gap_from.setdefault(stream, seen_ms)
+        if was_valid:  # A book may have had no update yet.
+            self._gap_from.setdefault(DEPTH, now_ms)
         self.order.resume()
         self.ticks.on_disconnected()
         self.depth.on_disconnected(now_ms)

@@ -779,6 +779,20 @@ def test_ids_that_begin_anew_with_a_refused_price_are_no_single_missing_trade() 
 
 
 @pytest.mark.row("F117")
+def test_gap_of_a_book_without_any_update_ends_with_the_next_book() -> None:
+    """A book that is lost before its first update has a gap with an end, as any other."""
+    feed = new_feed()
+    feed.on_snapshot("BTCUSDT", BOOK, T0)
+    feed.on_disconnected(T0 + 5_000, "lost")
+    feed.on_connected(T0 + 9_000)
+    feed.on_snapshot("BTCUSDT", BOOK, T0 + 9_500)
+    feed.on_frame(diff_frame(11, 11, []), T0 + 10_000, 0)
+
+    gaps = [(gap.stream, gap.from_ts - T0, gap.to_ts - T0) for gap in of(feed, "gap")]
+    assert gaps == [("depth", 5_000, 5_000), ("depth", 5_000, 10_000)]
+
+
+@pytest.mark.row("F117")
 def test_sequence_gap_invalidates_the_book_until_it_is_rebuilt() -> None:
     """A sequence gap is reported at once; no book until the next snapshot, then a resync."""
     feed = new_feed()
