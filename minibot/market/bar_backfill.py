@@ -1,7 +1,7 @@
 """Bars of one symbol and interval in order: history, bars from trades, filled holes.
 
-Readers get each bar at most once and in order of time. While a hole waits for its klines, later
-bars wait for it; one that may lack trades after all becomes a part of it. A hole that grows
+A process writes each bar at most once and in order of time. While a hole waits for its klines,
+later bars wait for it; one that may lack trades after all becomes a part of it. A hole that grows
 meanwhile is filled part by part. A part whose klines do not come in time is given up: those that
 any answer brought are written, the missing ones counted.
 """
@@ -137,7 +137,11 @@ class BarLane:
     # --- the hole -----------------------------------------------------------------------------
 
     def wanted(self, now_ms: int) -> Hole | None:
-        """Return the part whose klines to request now; returning it counts as the request."""
+        """Return the part whose klines to request now; returning it counts as the request.
+
+        A new part waits for the venue's `SETTLE_MS` from the first call on, a failed one for
+        `RETRY_MS`.
+        """
         if self._hole is None or self._is_asked:
             return None
         if self._due_ms is None:

@@ -303,7 +303,10 @@ class Liveness:
     # --- streams ------------------------------------------------------------------------------
 
     def _forget_closed(self) -> None:
-        """Forget symbols that left or do not trade: if they come back, they start afresh."""
+        """Forget what was seen of symbols that left or do not trade, but not their waits.
+
+        If they come back, their streams are judged afresh; the waits of renewals go on growing.
+        """
         trading = self._feed.rules.is_trading
         for name in list(self._watches):
             if name not in self._feed.symbols or not trading(name):

@@ -5,13 +5,13 @@ symbol's own streams, and is written as a `price_mark`, when all of this holds:
 
     its price replaced another one, with this ticker or an earlier one, after the last own data
     it is not the last mark, unless own data have come since that one
-    by exchange time, nothing of the symbol came within the ticker's second
+    by exchange time, no own trade or quote came within the ticker's second
     it is not the price of the last own trade, unless another mark was written since
     it lies within the band of plausible prices
 
 So a quiet market, whose last trade may be older than its quotes, is never marked by a ticker, and
-the next own trade or quote ends the mark. A symbol that has brought nothing at all is marked by any
-price.
+the next own trade or quote ends the mark. Updates of the book are no own data here. A symbol that
+has brought neither trade nor quote is marked by any price.
 """
 
 from __future__ import annotations

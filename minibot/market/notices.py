@@ -59,7 +59,7 @@ class Notice:
 
 
 class NoticeBoard:
-    """Collector of notices; gathered kinds become one notice in ten seconds."""
+    """Collector of notices; a gathered kind becomes one in ten seconds, and one more at the end."""
 
     def __init__(self) -> None:
         self._ready: list[Notice] = []

@@ -90,7 +90,7 @@ class Opening:
         """Report a silence that the venue asked of an earlier process; requests wait for its end.
 
         Raises:
-            FeedLost: EXCHANGE_BANNED; it lasts longer than a start may take.
+            FeedLost: EXCHANGE_BANNED; it lasts longer than a start may take, be it a ban or not.
         """
         session, address = self._session, self._session.address
         now_ms = session.pace.now_ms()

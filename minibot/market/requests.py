@@ -88,7 +88,8 @@ class Requests:
     def note(self, answer: Answer, now_ms: int) -> None:
         """Note an answer's status, weight and request for silence.
 
-        A 429 is waited for, however long it lasts; only a start may have too little time.
+        A run waits for the end of a 429, however long it lasts. A start ends where a ban, or the
+        429 of an earlier process, outlasts the time for starting.
 
         Raises:
             FeedLost: EXCHANGE_BANNED; the ban, a 418, is too long.

@@ -153,7 +153,12 @@ def session_config(context: RoleContext) -> SessionConfig:
 
 
 def resume(session: Session, tail: ResumePoint) -> None:
-    """Resume after a former process of this run: everything missed meanwhile is a gap."""
+    """Resume after a former process of this run: everything missed meanwhile is a gap.
+
+    Its ticks and books are not written again, nor bars of the lines that were read. The rules, the
+    universe and the newest value of each feed are, and the warm-up of a symbol and interval
+    without a bar in those lines.
+    """
     now_ms = session.clock.now_ms()
     for symbol in tail.followed:
         session.feed.follow(symbol, now_ms)

@@ -76,7 +76,10 @@ class WatchedBars:
         self.written = 0
 
     def resume(self, ends: Mapping[Lane, int]) -> None:
-        """Go on after a former process of the same run, which wrote bars up to these times."""
+        """Go on after a former process of the same run, which wrote bars up to these times.
+
+        A symbol and interval without a time gets its warm-up again.
+        """
         self._ends.update(ends)
 
     def on_clock(self) -> None:
