@@ -54,6 +54,7 @@ QTY_UNITS_MAX: Final = 10**17 * 10**PLACES
 NOTIONAL_UNITS_MAX: Final = 10**17 * 10**QUOTE_VOLUME_PLACES
 
 STREAMS: Final = (TRADE, QUOTE, DEPTH)
+DATA_COME_LATE: Final = "data come late"
 
 Payloads = Sequence[Payload]
 
@@ -108,6 +109,8 @@ class SymbolFeed:
         self._average = AverageWindow(symbol, config.intervals)
         self.holds_quotes = False  # Set under overload, see `market.overload`.
         self.is_late = False
+        # Time of the last trade before those that came too late for a tick; None for none.
+        self._late_from_ms: int | None = None
         self.outliers = 0
         self.gaps = 0
         self.late_trades = 0
@@ -209,7 +212,7 @@ class SymbolFeed:
         if self.is_late:
             return anew
         if anew or self._gap_from:
-            return [*anew, *self._end_gap(QUOTE, now_ms), *ticks]
+            return [*anew, *self._end_gap(QUOTE, now_ms), *self._end_late(now_ms), *ticks]
         return ticks
 
     def on_no_touch(self, now_ms: int) -> None:
@@ -226,14 +229,20 @@ class SymbolFeed:
         """Make no ticks while data come late, or make them again, from the next quote on.
 
         After a gap, cores do not trade until a new touch; bars and book go on from the late data.
+        Trades that made no tick are a gap, too: it is written with that touch.
         """
         self.is_late = is_late
         self.ticks.on_disconnected()
         if not is_late:
             return []
-        self._gap_why = "data come late"
+        self._gap_why = DATA_COME_LATE
         self._gap_from.setdefault(QUOTE, self.seen_ms.get(QUOTE, now_ms))
         return [self._gap(QUOTE, now_ms, now_ms, self._gap_why)]
+
+    def _end_late(self, now_ms: int) -> Payloads:
+        """Return the gap of trades that came too late for a tick, if there were any."""
+        since, self._late_from_ms = self._late_from_ms, None
+        return [] if since is None else [self._gap(TRADE, since, now_ms, DATA_COME_LATE)]
 
     def _begin_quotes_anew(self, before: Quote, quote: Quote, now_ms: int) -> Payloads:
         """Note that update ids fell: the touch since `before` was of an earlier time."""
@@ -351,6 +360,8 @@ class SymbolFeed:
         market_ticks = ticks.on_trade(arrival, now_ms)
         if not self.is_late:
             payloads += market_ticks
+        elif self._late_from_ms is None:
+            self._late_from_ms = self.seen_ms.get(TRADE, now_ms)
         if ticks.dropped > dropped:
             detail = f"{self.symbol}: {WAITING_MAX} trades wait for a quote; the oldest was dropped"
             self._board.add(self.data_ms, TRADES_DROPPED, detail)
@@ -473,10 +484,11 @@ class SymbolFeed:
 
     def missing_since(self, now_ms: int) -> dict[str, int]:
         """Return from when data are missing if the symbol is given up now, by stream."""
+        starts, late_ms = dict(self._gap_from), self._late_from_ms
+        if late_ms is not None:
+            starts[TRADE] = min(late_ms, starts.get(TRADE, late_ms))
         return {
-            stream: self._gap_from.get(
-                stream, now_ms if stream in self.seen_ms else self._followed_ms
-            )
+            stream: starts.get(stream, now_ms if stream in self.seen_ms else self._followed_ms)
             for stream in STREAMS
         }
 

@@ -778,6 +778,32 @@ def test_ids_that_begin_anew_with_a_refused_price_are_no_single_missing_trade() 
     assert told(feed)[-1].startswith(detail)
 
 
+@pytest.mark.row("F108")
+@pytest.mark.parametrize("trades", [0, 3])
+def test_trades_that_came_too_late_for_a_tick_are_a_gap(trades: int) -> None:
+    """A core that makes its own bars of ticks learns that it lacks trades which came late."""
+    feed = new_feed()
+    feed.on_frame(quote_frame(1), T0, 0)
+    feed.on_frame(trade_frame(1, T0 + 100), T0 + 100, 0)
+    feed.hold_back(["BTCUSDT"], T0 + 1_000, is_late=True)
+    for number in range(trades):
+        feed.on_frame(trade_frame(2 + number, T0 + 200), T0 + 2_000 + number, 0)
+    feed.on_frame(quote_frame(2, "98.00000000"), T0 + 3_000, 0)
+    feed.take()
+    missing_ms = feed.symbols["BTCUSDT"].missing_since(T0 + 3_500)["trade"]
+    feed.hold_back(["BTCUSDT"], T0 + 4_000, is_late=False)
+    feed.on_frame(quote_frame(3), T0 + 4_100, 0)
+    found = of(feed, "gap", "market_tick")
+
+    *gaps, tick = found
+    spans = [(gap.stream, gap.from_ts - T0, gap.to_ts - T0) for gap in gaps]
+    assert spans == [("bookTicker", 0, 4_100), ("trade", 100, 4_100)][: 1 + bool(trades)]
+    assert missing_ms == (T0 + 100 if trades else T0 + 3_500)
+    assert tick.TYPE == "market_tick"
+    feed.on_frame(quote_frame(4, "97.00000000"), T0 + 4_200, 0)
+    assert of(feed, "gap") == []
+
+
 @pytest.mark.row("F117")
 def test_gap_of_a_book_without_any_update_ends_with_the_next_book() -> None:
     """A book that is lost before its first update has a gap with an end, as any other."""

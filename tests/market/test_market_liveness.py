@@ -11,7 +11,7 @@ import pytest
 
 from minibot.events.model import Bar, Gap, MarketTick
 from minibot.events.reasons import FEED_STALE
-from minibot.exchanges.base import QUOTE, Candle, Snapshot
+from minibot.exchanges.base import QUOTE, TRADE, Candle, Snapshot
 from minibot.exchanges.binance.venue import BINANCE
 from minibot.exchanges.venue_facts import Reply
 from minibot.kernel.errors import FeedLost
@@ -1007,10 +1007,12 @@ def test_data_that_come_late_make_no_ticks_until_they_are_on_time() -> None:
     assert not [payload for payload in go_on(30) if isinstance(payload, Gap | MarketTick)]
     market.late_ms = 0
     go_on(1)
-    gap, tick, *_ = [p for p in go_on(1) if isinstance(p, Gap | MarketTick)]
+    gap, trades, tick, *_ = [p for p in go_on(1) if isinstance(p, Gap | MarketTick)]
 
     assert isinstance(gap, Gap)
     assert (gap.stream, gap.to_ts - gap.from_ts) == (QUOTE, 33_000)
+    assert isinstance(trades, Gap)
+    assert (trades.stream, trades.to_ts - trades.from_ts) == (TRADE, 33_000)
     assert isinstance(tick, MarketTick)
     assert (tick.bid, tick.kind) == (bid_of(44), "quote")
 
