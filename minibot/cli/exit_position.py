@@ -6,7 +6,7 @@ import argparse
 
 from minibot.cli.support.request import add_reason, ask, traded_symbol
 from minibot.cli.support.selection import var_of
-from minibot.ops.operator import require_running
+from minibot.ops.operator import require_unstopped
 
 HELP = "close the position in a symbol of the running night, on paper"
 EXAMPLE = 'minibot exit-position BTC/USDT --reason "enough"'
@@ -25,5 +25,5 @@ def run(arguments: argparse.Namespace) -> int:
 
     var = var_of(arguments)
     symbol = traded_symbol(var, arguments.symbol)
-    refuse_exit_of_nothing(var.run(require_running(var)), symbol)
+    refuse_exit_of_nothing(var.run(require_unstopped(var)), symbol)
     return ask(arguments, "exit_position", f"{symbol} is to be closed", symbol=symbol)

@@ -8,7 +8,7 @@ from minibot.cli.support.numbers import between
 from minibot.cli.support.request import add_reason, ask, traded_symbol
 from minibot.cli.support.selection import var_of
 from minibot.events.unit_sizes import MINUTE_MS
-from minibot.ops.operator import require_running
+from minibot.ops.operator import require_unstopped
 from minibot.runtime.clock import RunClock
 from minibot.runtime.manifest import Manifest
 
@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
     symbol = traded_symbol(var, arguments.symbol)
     if arguments.minutes is None:
         return ask(arguments, "lock_symbol", f"no entries in {symbol}", symbol=symbol)
-    run_dir = var.run(require_running(var))
+    run_dir = var.run(require_unstopped(var))
     manifest = Manifest.load(run_dir)
     now_ms = RunClock(run_dir, manifest.clock_origin_ms, manifest.clock_speed).now_ms()
     return ask(

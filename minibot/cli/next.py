@@ -48,16 +48,17 @@ def run(arguments: argparse.Namespace) -> int:
 
 def next_steps(var: Var) -> tuple[str, list[Step]]:
     """Return the state of `var` in one sentence, and the commands that follow from it."""
-    folder = shown_path(var.root)
-    if running := running_run(var):
+    folder, flags = shown_path(var.root), standing_flags(var)
+    if (running := running_run(var)) and not flags:
         return f"{running} is running in {folder}.", [
             Step("minibot status", "roles, position, prohibitions"),
             Step("minibot explain --why-not BUY", "why it does not buy"),
             Step("minibot halt", "no new entries; exits go on"),
             Step("minibot stop", "end the night in order"),
         ]
-    if flags := standing_flags(var):
-        return f"A STOP is in force in {folder}: {shown_path(flags[0])}. No run starts.", [
+    if flags:
+        what = f"{running} will be sealed." if running else "No run starts."
+        return f"A STOP is in force in {folder}: {shown_path(flags[0])}. {what}", [
             Step("minibot status", "why it stopped, and what to do"),
             Step("minibot explain --stop", "the events before the STOP"),
             Step('minibot clear-stop --reason "..."', "after mending the cause"),

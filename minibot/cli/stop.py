@@ -7,7 +7,7 @@ import argparse
 from minibot.cli.support.output import show
 from minibot.cli.support.request import add_reason
 from minibot.cli.support.selection import var_of
-from minibot.ops.operator import require_running, who
+from minibot.ops.operator import require_unstopped, who
 from minibot.runtime.request_file import leave_request
 from minibot.watchdog.requests import END
 
@@ -23,7 +23,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Leave the request, without waiting for the end; 3 when no run is running."""
     var = var_of(arguments)
-    run_id = require_running(var)
+    run_id = require_unstopped(var)
     leave_request(var.requests, run_id, END, who=who(), why=arguments.reason)
     show(arguments, {"run_id": run_id, "request": "end"}, [f"{run_id} ends in order."])
     return 0

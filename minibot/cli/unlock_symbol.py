@@ -7,7 +7,7 @@ import argparse
 from minibot.cli.support.request import add_reason, ask, traded_symbol
 from minibot.cli.support.selection import var_of
 from minibot.events.model import LockSymbol
-from minibot.ops.operator import require_running
+from minibot.ops.operator import require_unstopped
 from minibot.runtime.clock import RunClock
 from minibot.runtime.manifest import Manifest
 
@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     var = var_of(arguments)
     symbol = traded_symbol(var, arguments.symbol)
-    run_id = require_running(var)
+    run_id = require_unstopped(var)
     run_dir = var.run(run_id)
     manifest = Manifest.load(run_dir)
     now_ms = RunClock(run_dir, manifest.clock_origin_ms, manifest.clock_speed).now_ms()

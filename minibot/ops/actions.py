@@ -12,7 +12,7 @@ from minibot.ops.operator import (
     ended,
     operator_text,
     require_killable,
-    require_running,
+    require_unstopped,
 )
 from minibot.runtime.clock import RunClock
 from minibot.runtime.manifest import Manifest
@@ -63,7 +63,7 @@ def act(
     """
     if kind not in OF_RUN and kind not in OF_SYMBOL:
         raise Refusal(f"{kind[:40]!r} is not an action.", "See: /api/v1/openapi.json")
-    running = require_killable(var) if kind == KILL else require_running(var)
+    running = require_killable(var) if kind == KILL else require_unstopped(var)
     if running != run_id:
         raise Refusal(f"{run_id} has ended; {running} runs.", "Load the page again.", NOT_RUNNING)
     fields: dict[str, object] = {"who": who, "why": operator_text(why) or DEFAULT_WHY}

@@ -9,7 +9,7 @@ from minibot.kernel.errors import Refusal, RunStop
 from minibot.kernel.files import read_hashed
 from minibot.runtime.paths import Var
 from minibot.runtime.running import is_held_unnamed, running_run, shown_run
-from minibot.runtime.stop import OPERATOR, armed_path, is_disarmed
+from minibot.runtime.stop import OPERATOR, armed_path, is_disarmed, is_flagged
 
 NOT_RUNNING = 3
 # Longest text that is recorded whole, in characters; a contract accepts up to 4096.
@@ -29,6 +29,22 @@ def require_running(var: Var, patience_s: float | None = None) -> str:
         )
     if is_disarmed(var.stop):
         raise ended(run_id)
+    return run_id
+
+
+def require_unstopped(var: Var) -> str:
+    """Return the id of the running run, which still takes requests.
+
+    Raises:
+        Refusal: No run is running here, it has already ended, or a STOP has ended it (exit 3).
+    """
+    run_id = require_running(var)
+    if is_flagged(var.flag):
+        raise Refusal(
+            f"{run_id} is STOPPED and will be sealed: nothing can act on it any more.",
+            "See why it stopped: minibot status",
+            NOT_RUNNING,
+        )
     return run_id
 
 

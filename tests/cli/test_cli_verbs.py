@@ -86,6 +86,27 @@ def test_verb_to_a_run_that_is_being_sealed_is_refused_and_leaves_neither_flag_n
     assert not list(var.requests.glob("*"))
 
 
+@pytest.mark.usefixtures("run_goes_on")
+@pytest.mark.parametrize("words", [["stop"], ["halt"], ["resume"], ["lock-symbol", "BTCUSDT"]])
+def test_order_to_a_run_that_a_stop_has_ended_is_refused_and_leaves_no_request(
+    words: list[str], tmp_path: Path
+) -> None:
+    """A request after a STOP is taken by no one: to call it recorded would be false."""
+    var = Var(tmp_path / "var")
+    for folder in (var.root, var.stop, var.requests):
+        folder.mkdir(mode=0o700)
+    arm(var.stop, "20251120_000000", OPERATOR)
+    with RunLock(var):
+        note_current(var, "20251120_000000")
+        verb(var.root, "kill")
+
+        done = verb(var.root, *words)
+
+    assert done.code == 3
+    assert done.err.startswith("refused: 20251120_000000 is STOPPED and will be sealed")
+    assert [path.name[:4] for path in var.requests.iterdir()] == ["kill"]
+
+
 def test_kill_stops_the_run_also_where_its_reason_cannot_be_written(tmp_path: Path) -> None:
     """`kill` sets the flag even where its reason cannot be written, as on a full disk."""
     var = Var(tmp_path / "var")

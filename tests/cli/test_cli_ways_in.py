@@ -179,8 +179,9 @@ def test_minibot_alone_proposes_to_watch_a_running_night(tmp_path: Path) -> None
         assert "minibot stop" in commands(var.root)
 
 
+@pytest.mark.usefixtures("run_goes_on")
 def test_minibot_alone_leads_from_a_stop_to_its_reason_first(tmp_path: Path) -> None:
-    """Removing the flag comes after reading why it stands."""
+    """Removing the flag comes after reading why it stands, also before the run is sealed."""
     var = Var(tmp_path / "var")
     for folder in (var.root, var.stop):
         folder.mkdir(mode=0o700)
@@ -188,11 +189,13 @@ def test_minibot_alone_leads_from_a_stop_to_its_reason_first(tmp_path: Path) -> 
     with RunLock(var):
         note_current(var, "20251120_000000")
         verb(var.root, "kill")
+        during = commands(var.root)
 
     found = commands(var.root)
 
     assert found[0] == "minibot status"
     assert found[-1].startswith("minibot clear-stop")
+    assert during == found
 
 
 def test_minibot_alone_leads_from_a_finished_night_to_its_report(short_run: ShortRun) -> None:

@@ -7,7 +7,7 @@ from typing import Final
 
 from minibot.cli.support.output import show
 from minibot.cli.support.selection import var_of
-from minibot.ops.operator import operator_text, require_running, who
+from minibot.ops.operator import operator_text, require_unstopped, who
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
 from minibot.runtime.request_file import leave_request
@@ -32,7 +32,7 @@ def ask(arguments: argparse.Namespace, kind: str, done: str, **fields: object) -
         Refusal: No run is running (exit 3).
     """
     var = var_of(arguments)
-    run_id = require_running(var)
+    run_id = require_unstopped(var)
     leave_request(var.requests, run_id, kind, who=who(), why=arguments.reason, **fields)
     document = {"run_id": run_id, "request": kind, **fields}
     show(arguments, document, [f"{run_id}: {done}; recorded in control."])
@@ -45,4 +45,4 @@ def traded_symbol(var: Var, name: str) -> str:
     Raises:
         Refusal: No run is running (exit 3), or it does not trade this symbol.
     """
-    return Manifest.load(var.run(require_running(var))).named_symbol(name)
+    return Manifest.load(var.run(require_unstopped(var))).named_symbol(name)
