@@ -122,10 +122,14 @@ def _show_lines(path: Path, found: Iterable[Finding]) -> int:
 
 
 def _show_json(path: Path, found: Iterable[Finding]) -> int:
-    """Print one JSON document, piece by piece, so that any number of findings fits."""
-    count = 0
+    """Print one JSON document, piece by piece, so that any number of findings fits.
+
+    Nothing is printed before the first finding: a target that is refused leaves no half of one.
+    """
+    count, rest = 0, iter(found)
+    first = list(itertools.islice(rest, 1))
     print(f'{{\n  "target": {json.dumps(path.name)},\n  "findings": [', end="")
-    for finding in found:
+    for finding in itertools.chain(first, rest):
         print("," if count else "", f"    {json.dumps(finding_json(finding))}", sep="\n", end="")
         count += 1
     end = "\n  " if count else ""

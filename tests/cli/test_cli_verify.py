@@ -57,6 +57,16 @@ def test_verify_of_a_file_names_line_and_byte(run: Path) -> None:
     assert not document.document["clean"]
 
 
+def test_target_that_is_refused_leaves_no_half_of_a_document(tmp_path: Path) -> None:
+    """A script that reads standard output gets a whole document or nothing."""
+    (tmp_path / "notes.txt").write_text("no file of a queue\n")
+
+    done = verb(tmp_path / "var", "verify", str(tmp_path / "notes.txt"), "--json")
+
+    assert (done.code, done.out) == (2, "")
+    assert "cannot be verified" in done.err
+
+
 def test_verify_tells_every_finding_however_many(run: Path, tmp_path: Path) -> None:
     """Verify lists all of three thousand findings in one document."""
     folder = tmp_path / "loose"
