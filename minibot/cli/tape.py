@@ -28,7 +28,7 @@ from minibot.runtime.paths import shown_path
 HELP = "recorded tapes: info, check (they are their own oracle), cut, merge"
 EXAMPLE = "minibot tape check var/tapes/evening"
 
-OFFSET: Final = re.compile(r"\+(\d+(?:\.\d{1,3})?)(s|m|h)?", re.ASCII)
+OFFSET: Final = re.compile(r"\+(\d{1,9}(?:\.\d{1,3})?)(s|m|h)?", re.ASCII)
 SECONDS: Final = {None: 1, "s": 1, "m": 60, "h": 3600}
 MEANINGS: Final = {
     "damaged": "the file is damaged or cut short",
@@ -261,6 +261,8 @@ def _target(arguments: argparse.Namespace) -> Path:
         raise Refusal(f"tape {arguments.action} needs a file to write.", "Give --out FILE.gz")
     if out.exists():
         raise Refusal(f"{out} exists, and nothing is ever overwritten.", "Name another --out.")
+    if not out.parent.is_dir():
+        raise Refusal(f"{out.parent} is no folder.", "Make it, or name another --out.")
     return out
 
 

@@ -215,6 +215,10 @@ def test_what_can_not_be_done_is_refused_with_a_reason(
     assert "not a time of this" in refused(capsys, "cut", tape, "--from", "05:00", "--out", out)
     assert "'soon' is not a time" in refused(capsys, "cut", tape, "--from", "soon", "--out", out)
     assert "no line is left" in refused(capsys, "cut", tape, "--from", "+9h", "--out", out)
+    endless = f"+{'9' * 400}h"
+    assert "is not a time" in refused(capsys, "cut", tape, "--from", endless, "--out", out)
+    nowhere = tmp_path / "none" / "out.gz"
+    assert f"{nowhere.parent} is no folder" in refused(capsys, "merge", tape, "--out", nowhere)
     assert "tape info" not in (no_part := refused(capsys, "info", empty))
     assert "no closed part" in no_part
     assert "there is no such file" in refused(capsys, "check", tmp_path / "none.gz")
