@@ -145,8 +145,17 @@ def verb_parser(top: Parser, name: str) -> Parser:
 def add_common(command: argparse.ArgumentParser, as_json: str = JSON) -> None:
     """Add the flags that every verb takes; `as_json` is the help of `--json`."""
     command.add_argument("--json", action="store_true", help=as_json)
-    command.add_argument("--var", default=None, help="where runs live (default: var)")
+    command.add_argument(
+        "--var", type=_folder_name, default=None, help="where runs live (default: var)"
+    )
     command.add_argument("--debug", action="store_true", help="show tracebacks")
+
+
+def _folder_name(text: str) -> str:
+    """Return the name of a folder; an empty one, as of an unset variable, would be this folder."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("expected a folder, found nothing")
+    return text
 
 
 def run(argv: Sequence[str]) -> int:

@@ -96,7 +96,8 @@ def _supposed(arguments: argparse.Namespace) -> SizeAnswer:
     config, symbol = profile.raw, VENUES[profile.venue].symbols.read(arguments.symbol)
     _judge_symbol(symbol, profile.portfolio.quote_asset)
     price = _amount("--price", arguments.price)
-    equity = _amount("--equity", arguments.equity or config["portfolio"]["cash"])
+    cash = config["portfolio"]["cash"] if arguments.equity is None else arguments.equity
+    equity = _amount("--equity", cash)
     atr = None if arguments.atr is None else _amount("--atr", arguments.atr) / 10**8
     return size_supposed(config, symbol, price, equity, atr)
 

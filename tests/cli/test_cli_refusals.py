@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from minibot.cli.main import guarded
+from minibot.cli.main import guarded, run
 from minibot.kernel.codes import IO_EIO, IO_ENOSPC, IO_READONLY
 from minibot.kernel.errors import Refusal, RunStop
 from minibot.runtime.deployment.deployed import ADOPT
@@ -74,6 +74,18 @@ def test_configuration_error_shows_no_secret_whatever_verb_meets_it(
 
     assert done.code == 4, done.err
     assert "marker-5c1e" not in done.out + done.err
+
+
+@pytest.mark.parametrize("name", ["status", "prune", "exchange"])
+def test_empty_folder_is_refused_and_not_taken_for_this_one(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`--var "$UNSET"` would prune, or start a night, in whatever folder the shell stands."""
+    with pytest.raises(SystemExit) as ended:
+        run([name, "--var", ""])
+
+    assert ended.value.code == 2
+    assert "argument --var: expected a folder, found nothing" in capsys.readouterr().err
 
 
 IGNORED = [

@@ -229,6 +229,7 @@ def test_supposed_account_gives_the_size_of_its_first_entry(
         ("--equity", "1000"),
         ("--config", NORE, "--price", "0"),
         ("--config", NORE, "--price", "1e5"),
+        ("--config", NORE, "--price", "60000", "--equity", ""),
         ("--config", NORE, "--price", "60000", "--at", "01:00"),
         ("20251120_000000", "--config", NORE, "--price", "60000"),
     ],
