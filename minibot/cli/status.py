@@ -140,17 +140,25 @@ def _running_rows(
 
 
 def _backup(var: Var) -> JsonObject | None:
-    """Return the last report of the backups, None where there were none."""
+    """Return the last report of the backups, or why it cannot be read; None where none is."""
+    if not var.backup_status.exists():
+        return None
     try:
         return read_hashed(var.backup_status)
-    except RunStop:
-        return None
+    except RunStop as error:
+        return {"unreadable": error.detail}
 
 
 def _backup_rows(status: JsonObject | None) -> list[Row]:
-    """Return why the last backup failed, or why older ones stay; nothing if all is well."""
+    """Return why the last backup failed, or why older ones stay; nothing if all is well.
+
+    A report that cannot be read tells nothing of the backups, which may have failed.
+    """
     if status is None:
         return []
+    if status.get("unreadable"):
+        why = plain_text(status["unreadable"])
+        return [Row("backup", f"unknown, its report cannot be read: {why}", "bad")]
     moment = f"at {date_clock(status['written_ms'])} UTC"
     if status.get("failed"):
         return [Row("backup", f"failed {moment}: {plain_text(status['failed'])}", "bad")]

@@ -132,6 +132,18 @@ def test_backup_that_failed_is_told(
     assert [" ".join(row.split()) for row in rows] == ([f"backup {shown}"] if shown else [])
 
 
+def test_report_of_backups_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    """Silence about a damaged report would pass for a backup that worked."""
+    path = Var(tmp_path).backup_status
+    path.parent.mkdir()
+    path.write_text("{}")
+
+    text, answer = verb(tmp_path, "status").out, verb(tmp_path, "status", "--json").document
+
+    assert "backup        unknown, its report cannot be read: " in text
+    assert "backup.json" in answer["backup"]["unreadable"]
+
+
 def test_start_that_was_refused_is_told_until_something_followed(
     stopped_run: ShortRun, tmp_path: Path
 ) -> None:
