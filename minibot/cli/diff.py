@@ -106,10 +106,13 @@ def _fields(fields: Mapping[str, tuple[Any, Any]], indent: str) -> list[str]:
 
 
 def effect(first: Side, second: Side, names: tuple[str, str] = ("one", "other")) -> list[str]:
-    """Return the figures of two sides next to each other."""
+    """Return the figures of two sides next to each other, those marked that differ.
+
+    Amounts are rounded, but for two that would then look alike and are not.
+    """
     one, other = first.figures(), second.figures()
     rows = [
-        (name.replace("_", " "), _figure(name, one[name]), _figure(name, other[name]))
+        (name.replace("_", " "), *_pair(name, one[name], other[name]))
         for name in one
         if one[name] is not None or other[name] is not None
     ]
@@ -122,8 +125,10 @@ def effect(first: Side, second: Side, names: tuple[str, str] = ("one", "other"))
     return lines
 
 
-def _figure(name: str, value: Any) -> str:
-    return money(value) if name in MONEY else str(value)
+def _pair(name: str, one: Any, other: Any) -> tuple[str, str]:
+    if name in MONEY and (one == other or money(one) != money(other)):
+        return money(one), money(other)
+    return str(one), str(other)
 
 
 def _value(value: Any) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from minibot.backtest.parity import summary_of
-from minibot.cli.diff import _event_words
+from minibot.cli.diff import _event_words, effect
 from minibot.cli.support.parity_words import cost_words
 from minibot.events.model import Event, RiskStanding
 from minibot.replay.rule_order import DerivedEvent
+from minibot.report.figures import NONE
 
 CENT = 1_000_000
 
@@ -30,6 +33,24 @@ CENT = 1_000_000
 )
 def test_cost_is_the_difference_of_the_results_as_shown(night: int, rule: int, words: str) -> None:
     assert cost_words(night, rule, "USDT") == words
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "line"),
+    [
+        ("-7.68700000", "-7.68700000", "pnl -7.69 -7.69"),
+        ("-7.68700000", "8", "pnl -7.69 8.00 *"),
+        ("-7.68700000", "-7.69100000", "pnl -7.68700000 -7.69100000 *"),
+        (None, "1", f"pnl {NONE} 1.00 *"),
+    ],
+)
+def test_amounts_that_differ_are_marked_and_never_look_alike(
+    one: str | None, other: str, line: str
+) -> None:
+    """To the cent both would be the same, in the table of `diff` and of `parity`."""
+    sides = [SimpleNamespace(figures=lambda pnl=pnl: {"pnl": pnl}) for pnl in (one, other)]
+
+    assert " ".join(effect(*sides)[-1].split()) == line  # type: ignore[arg-type]
 
 
 def test_event_that_decides_nothing_is_named_by_its_type() -> None:
