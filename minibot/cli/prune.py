@@ -78,7 +78,15 @@ def _prune(var: Var, arguments: argparse.Namespace) -> int:
         text += "; remove them: the same with --yes"
     show(
         arguments,
-        {"removed": arguments.yes, "runs": [fate.to_json() for fate in found]},
+        {
+            "removed": arguments.yes,
+            "runs": [fate.to_json() for fate in found],
+            "figures": len(left),
+            "unpacked_bundles": len(unpacked),
+            "broken_removals": len(half),
+            "empty_starts": len(empty),
+            "bytes": frees,
+        },
         [*lines, text],
     )
     return 0

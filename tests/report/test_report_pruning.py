@@ -154,12 +154,14 @@ def test_rest_of_a_removal_that_broke_off_is_told_with_its_bytes(tmp_path: Path)
         remove(var, doomed, files=Unwilling())
 
     listed = verb(tmp_path, "prune", "--keep", "1").out
+    document = verb(tmp_path, "prune", "--keep", "1", "--json").document
     freed = verb(tmp_path, "prune", "--keep", "1", "--yes").out
     after = verb(tmp_path, "prune", "--keep", "1").out
 
     (size,) = {fate.frees for fate in doomed}
     rest = "0 runs and the rest of 1 removal that broke off"
     assert f"{rest} would go: {size:,} bytes; remove them: the same with --yes" in listed
+    assert (document["broken_removals"], document["bytes"]) == (1, size)
     assert f"{rest} removed, {size:,} bytes freed" in freed
     assert "0 runs would go: 0 bytes\n" in after
     assert [path.name for path in (var.pruned / old).iterdir()] == ["report"]
