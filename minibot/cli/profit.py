@@ -29,7 +29,8 @@ from minibot.report.records import COPY, UNSEALED, RunRecord, final_performance
 HELP = "what each finished run earned, and all of them together; --by day, pair, reason or exit"
 EXAMPLE = "minibot profit --since 7d --by pair"
 HEAD: Final = ("data", "trades", "won", "fees", "result")
-UNENDED: Final = "not sealed yet; minibot report counts it so far"
+AMOUNTS: Final = ("fees", "result", "between")
+UNENDED: Final = "not sealed yet; minibot report {} counts it so far"
 Kind = tuple[str, str]
 """The kind of a run's data and its quote asset; sums of two kinds are never added."""
 
@@ -63,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     for (data, asset), each in sums.items():
         lines += [_together(data, asset, each), *_in_all(asset, each)]
     document = [
-        {"data": data, "quote_asset": asset, **{name: str(value) for name, value in each.items()}}
+        {"data": data, "quote_asset": asset, **each} | {name: str(each[name]) for name in AMOUNTS}
         for (data, asset), each in sums.items()
     ]
     lines += older_lines(older, len(records))
@@ -83,7 +84,7 @@ def _show_groups(
     with progress_bar("reading trades") as progress:
         for number, record in enumerate(records, 1):
             if record.manifest is None or record.is_copy or record.state == UNSEALED:
-                left_out = COPY if record.is_copy else UNENDED
+                left_out = COPY if record.is_copy else UNENDED.format(record.run_id)
                 troubles.append((record.run_id, record.trouble or left_out))
                 continue
             kind = record.kind, str(record.manifest.config["portfolio"]["quote_asset"])
@@ -156,8 +157,8 @@ def _row(record: RunRecord) -> dict[str, Any]:
     try:
         performance = final_performance(record)
     except (OSError, RunStop) as error:
-        damaged = f"{error}; minibot metrics recomputes them"
-        text = UNENDED if record.state == UNSEALED else damaged
+        damaged = f"{error}; minibot metrics {record.run_id} recomputes them"
+        text = UNENDED.format(record.run_id) if record.state == UNSEALED else damaged
         return row | {"trouble": f"no figures: {text}"}
     return row | {
         "started_ms": manifest.started_ms,
@@ -205,7 +206,7 @@ def _sums(rows: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
             key,
             {
                 **{"trades": 0, "won": 0},
-                **{name: Decimal(0) for name in ("fees", "result", "between")},
+                **{name: Decimal(0) for name in AMOUNTS},
             },
         )
         each["trades"] += row["trades"]
