@@ -117,7 +117,11 @@ def _page(url: str) -> str:
     from minibot.exchanges.single_get import parts_of
 
     parts = parts_of(url)
-    if parts.scheme != "http" or parts.hostname not in LOOPBACK or parts.username:
+    try:
+        is_plain = parts.scheme == "http" and not parts.username and parts.port != 0
+    except ValueError:  # Of a port that is no number, or too high.
+        is_plain = False
+    if not is_plain or parts.hostname not in LOOPBACK:
         raise Refusal(
             "--url takes the loopback end of a tunnel, as http://127.0.0.1:8765.",
             "Make one: ssh -L 8765:127.0.0.1:8765 HOST",

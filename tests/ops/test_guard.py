@@ -20,8 +20,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from minibot.cli.guard import _page
 from minibot.kernel import canonical
-from minibot.kernel.errors import RunStop, Transient
+from minibot.kernel.errors import Refusal, RunStop, Transient
 from minibot.kernel.files import Files
 from minibot.kernel.queue import CURSOR_FILE
 from minibot.kernel.threads import SignalEvent
@@ -605,6 +606,13 @@ def test_delivery_of_what_a_run_left_ends_no_message_of_the_guard(tmp_path: Path
         wait_until(told.read_text, "the alarm arrives")
 
     assert told.read_text() == "false\n"
+
+
+@pytest.mark.parametrize("port", ["0", "70000", "page"])
+def test_guard_refuses_a_port_that_none_can_be(port: str) -> None:
+    """A guard of such a page would alarm all night, and watch nothing."""
+    with pytest.raises(Refusal, match="loopback end of a tunnel"):
+        _page(f"http://127.0.0.1:{port}")
 
 
 @pytest.mark.campaign
