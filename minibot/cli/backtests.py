@@ -21,7 +21,7 @@ from minibot.runtime.paths import shown_path
 HELP = "the backtests that were kept: list, show ID or A B, compare A B, prune"
 EXAMPLE = "minibot backtests show A B --html"
 
-NUMBERS: Final = ("no ID", "one ID", "two IDs")
+TAKEN: Final = {"show": "one ID or two", "compare": "two IDs"}
 LIST_HEAD: Final = (
     *("id", "trades", "result", "return", "market", "strategy", "pairs", "source", "changed"),
     "same decisions as",
@@ -70,7 +70,8 @@ def run(arguments: argparse.Namespace) -> int:
         return show_pair(arguments, arguments.ids, OF_BACKTESTS)
     wanted, do = _DOING[arguments.what]
     if len(arguments.ids) != wanted:
-        text = f"backtests {arguments.what} takes {NUMBERS[wanted]}, not {len(arguments.ids)}."
+        takes = TAKEN.get(arguments.what, "no ID")
+        text = f"backtests {arguments.what} takes {takes}, not {len(arguments.ids)}."
         raise Refusal(text, "See: minibot backtests list")
     do(arguments)
     return 0

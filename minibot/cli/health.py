@@ -38,7 +38,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--max-age",
         type=int,
         metavar="SECONDS",
-        help="how long a role may say nothing (default: 10 s of market time plus watchdog.hung_ms)",
+        help="how long a role may say nothing (default: 10 s of market time plus watchdog.hung_ms; "
+        "at first also the time that the start took)",
     )
     command.add_argument(
         "--detail", action="store_true", help="also last incident, venue, backlogs, each role"

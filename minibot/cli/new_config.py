@@ -252,7 +252,9 @@ def _layers(sets: Sequence[str]) -> Layers:
             # An overlay is merged: the answers in the section would be lost without a word.
             layers.violations.append(f"{name}: a whole section; set its keys one by one")
     if layers.violations:
-        raise ConfigError(f"{SET}:", layers.violations, f"Write {SET} section.key=value.")
+        raise ConfigError(
+            "new-config: nothing was written.", layers.violations, f"Write {SET} section.key=value."
+        )
     return layers
 
 

@@ -266,6 +266,7 @@ def test_own_strategy_gets_no_key_that_it_does_not_read(folder: Path) -> None:
         (("--alerts", "run a ''"), "expected at most 20 words of 1 to 500 letters"),
         (("--set", "portfolio.cash=much"), "--set portfolio.cash: 'much' is not an amount"),
         (("--set", 'risk={"positions_max": 1}'), "risk: a whole section; set its keys one by one"),
+        (("--set", "cash"), "new-config: nothing was written. Write --set section.key=value."),
         (("--set", r'strategy.name="\ud800"'), "holds half a letter"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",

@@ -140,9 +140,10 @@ def test_archive_with_a_member_that_has_no_place_is_refused(tmp_path: Path, add:
     """A member outside the archive's own folder is refused, and nothing is written."""
     var = tmp_path / "deep" / "var"
     path = pack(tmp_path, SOUND, add)
-    with pytest.raises(Refusal, match="is not a packed run"):
+    with pytest.raises(Refusal, match="is not a packed run") as refused:
         unpacked(path, var)
 
+    assert refused.value.message.endswith(".")
     assert files_below(tmp_path) == [path]
 
 

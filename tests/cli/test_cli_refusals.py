@@ -100,6 +100,7 @@ IGNORED = [
     (("backtests", "list", "--keep", "3"), "--keep belongs to backtests prune"),
     (("backtests", "show", "A", "B", "--breakdown", "day"), "--breakdown is of one backtest"),
     (("backtests", "--breakdown", "day"), "--breakdown is of one backtest"),
+    (("backtests", "show", "A", "B", "C"), "backtests show takes one ID or two, not 3"),
     (("page", "--port", "8000"), "--port goes with RUN"),
 ]
 

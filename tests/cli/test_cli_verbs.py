@@ -217,6 +217,8 @@ def test_verb_that_does_not_exist_is_refused_with_the_nearest(
         (("verify", "--jobs", "0"), "from 1 on"),
         (("chaos", "--list", "--jobs", "0"), "from 1 on"),
         (("optimise", "--vary", "strategy.rsi_period=7:9", "--trials", "none"), "from 1 on"),
+        (("backtest", "--jobs", "\u00b2"), "1 to 256"),
+        (("backtest", "--lookahead-check", "\u00b2"), "a number or all"),
         (("exchange", "serve", "--port", "65536"), "0 to 65535"),
         (("exchange", "serve", "--port", "-1"), "0 to 65535"),
     ],

@@ -47,7 +47,7 @@ def add_check_flags(command: argparse.ArgumentParser) -> None:
 
 
 def _moments(text: str) -> str:
-    if text != ALL and not (text.isdigit() and int(text)):
+    if text != ALL and not (text.isascii() and text.isdigit() and int(text)):
         raise argparse.ArgumentTypeError(f"expected a number or all, found {text}")
     return text
 

@@ -78,7 +78,7 @@ def unpacked(archive: Path, var: Path) -> Path:
         write_atomic(stamp, name.encode())
     except (*BROKEN, lzma.LZMAError) as error:
         raise Refusal(
-            f"{archive} is not a packed run: {error}", "Fetch it again from where it came."
+            f"{archive} is not a packed run: {error}.", "Fetch it again from where it came."
         ) from error
     finally:
         if not stamp.is_file():

@@ -60,7 +60,7 @@ def add_flags(command: argparse.ArgumentParser) -> None:
 
 def job_count(text: str) -> int:
     """Return a number of processes, at least one."""
-    if not text.isdigit() or not 1 <= int(text) <= JOBS_MAX:
+    if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= JOBS_MAX:
         raise argparse.ArgumentTypeError(f"expected 1 to {JOBS_MAX}, found {text}")
     return int(text)
 
