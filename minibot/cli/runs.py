@@ -40,7 +40,7 @@ FIGURES: Final = 5
 BELOW: Final = range(FIGURES, len(HEAD))
 SHOWN: Final = 3
 NOT_JUDGED: Final = "none"
-VERDICTS: Final = ("pass", "fail", NOT_JUDGED)
+VERDICTS: Final = ("pass", "fail", "not-a-night", NOT_JUDGED)
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -63,7 +63,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--state", choices=STATES, metavar="STATE", help=f"runs that ended so: {', '.join(STATES)}"
     )
-    command.add_argument("--verdict", choices=VERDICTS, help="runs that accept judged so alone")
+    command.add_argument(
+        "--verdict",
+        choices=VERDICTS,
+        metavar="VERDICT",
+        help=f"runs that accept judged so: {', '.join(VERDICTS)}",
+    )
     command.add_argument("--size", action="store_true", help="also how much disk each takes")
     add_number(command)
     command.add_argument(
@@ -167,9 +172,10 @@ def _document(record: RunRecord) -> JsonObject:
 
 
 def _verdict_of(record: RunRecord) -> str:
+    """Return the verdict of `accept` as a value of `--verdict`; a drill's pass is a pass."""
     if record.acceptance is None:
         return NOT_JUDGED
-    return str(record.acceptance["verdict"]).split()[0].lower()
+    return str(record.acceptance["verdict"]).partition(" (")[0].lower().replace(" ", "-")
 
 
 def _end_of(record: RunRecord) -> str:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from minibot.report.records import ACCEPTANCE_FILE
+from minibot.kernel.files import read_hashed, write_hashed
+from minibot.report.records import ACCEPTANCE_FILE, ACCEPTANCE_V
 from tests.runs import ShortRun, verb
 
 
@@ -40,6 +41,35 @@ def test_filter_leaves_in_the_runs_that_it_names(
 
     assert done.code == 0
     assert [row["run_id"] for row in done.document["runs"]] == [short_run.run_id] * is_in
+
+
+@pytest.mark.parametrize(
+    ("verdict", "value"),
+    [
+        ("PASS", "pass"),
+        ("PASS (drill, does not count)", "pass"),
+        ("FAIL", "fail"),
+        ("NOT A NIGHT", "not-a-night"),
+    ],
+)
+def test_every_verdict_is_found_by_one_value_of_its_flag(
+    verdict: str, value: str, short_run: ShortRun, tmp_path: Path
+) -> None:
+    """A demo that was judged is neither unjudged nor failed, and none of the values left it in."""
+    var = Path(shutil.copytree(short_run.var, tmp_path / "var"))
+    run_dir = var / "runs" / short_run.run_id
+    (run_dir / "report").mkdir(exist_ok=True)
+    root = read_hashed(run_dir / "seal.json")["root"]
+    judged = {"v": ACCEPTANCE_V, "root": root, "verdict": verdict, "counts_as_night": False}
+    write_hashed(run_dir / "report" / ACCEPTANCE_FILE, judged, generation=1)
+
+    found = [
+        each
+        for each in ("pass", "fail", "not-a-night", "none")
+        if verb(var, "runs", "--verdict", each, "--json").document["runs"]
+    ]
+
+    assert found == [value]
 
 
 def test_size_of_a_run_is_that_of_its_files(short_run: ShortRun) -> None:
