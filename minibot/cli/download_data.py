@@ -100,8 +100,9 @@ def _wanted(arguments: argparse.Namespace, venue: Venue) -> list[Wanted]:
         ConfigError: A pair, an interval or a date is invalid.
     """
     now_ts = MachineClock().now_ms()
-    symbols = [venue.symbols.read(pair) for pair in arguments.pairs.split(",")]
-    intervals = [name.strip() for name in arguments.intervals.split(",")]
+    # A series that is named twice is one, whatever it is called.
+    symbols = list(dict.fromkeys(map(venue.symbols.read, arguments.pairs.split(","))))
+    intervals = list(dict.fromkeys(name.strip() for name in arguments.intervals.split(",")))
     wrong = [
         f"--pairs: {name[:40]!r} is not a symbol; as BTC/USDT or BTCUSDT"
         for name in symbols

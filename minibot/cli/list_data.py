@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def facts(series: Series) -> dict[str, Any]:
-    """Return the facts of a series from its manifest."""
+    """Return the facts of a series from its manifest; without a file left it has no span."""
     files = series.ordered()
     first_ts = min((each.first_ts for each in files), default=0)
     end_ts = max((each.end_ts for each in files), default=0)
@@ -59,8 +59,8 @@ def facts(series: Series) -> dict[str, Any]:
         "files": len(files),
         "gone": series.gone,
         "rows": sum(each.rows for each in files),
-        "first_ts": first_ts,
-        "end_ts": end_ts,
+        "first_ts": first_ts if files else None,
+        "end_ts": end_ts if files else None,
         "bars_missing": sum(each.gaps for each in files)
         + sum(bars_between(series.interval, *span) for span in spans),
         "zero_volume": sum(each.zero_volume for each in files),

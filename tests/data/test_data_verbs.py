@@ -233,7 +233,8 @@ def test_download_data_takes_archive_files_and_list_data_shows_them(tmp_path: Pa
         )
         first = verb(tmp_path, *words)
         asked = len(server.paths)
-        second = verb(tmp_path, *words, "--json")
+        again = ("--pairs", "BTCUSDT,BTC/USDT,ETHUSDT", "--intervals", "15m,1h,1h")
+        second = verb(tmp_path, *words, *again, "--json")
 
     listed = verb(tmp_path, "list-data", "--gaps", "--verify", "--json")
 
@@ -291,6 +292,7 @@ def test_list_data_names_files_that_are_gone(tmp_path: Path) -> None:
         assert verified.code == 1
         assert verified.document[0]["gone"] == names[-count:]
         assert verified.document[0]["rows"] == 48 - 24 * count
+        assert (verified.document[0]["first_ts"] is not None) is (count < len(names))
 
 
 @pytest.mark.parametrize(
