@@ -1,1 +1,1 @@
-"""Command line: one file per verb, which parses, calls one room and prints; no logic."""
+"""Command line: one file per verb, which parses, calls other rooms and prints what they found."""

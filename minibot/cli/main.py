@@ -255,7 +255,7 @@ def parsed(argv: Sequence[str]) -> argparse.Namespace:
 def print_unknown_verb(name: str) -> None:
     """Print the refusal of an unknown verb in one line, with similar verbs if there are any.
 
-    argparse would list all fifty verbs in one line and so hide the intended one.
+    argparse would list every verb in one line and so hide the intended one.
     """
     names = [*verbs(), *ALIASES]
     near = difflib.get_close_matches(name, names, n=3, cutoff=NEAR_MIN)
@@ -349,8 +349,8 @@ def _failed_output_code() -> int:
     """Return the exit code of a verb whose output could not be written, and close stdout.
 
     The reader has gone, as `| head` does, or the disk behind the pipe is full. The findings were
-    not printed, so the code is not 0: with `pipefail`, damage would pass as a clean run. A night
-    that ended with another code than 0 keeps that, see `outcome.judge`.
+    not printed, so the code is 2, also of a check that failed: with `pipefail`, 0 would pass for a
+    clean run. A night that ended with another code than 0 keeps that, see `outcome.judge`.
     """
     # Imported here because only a verb whose output failed needs it.
     from minibot.cli.support.output import drop_reader

@@ -1,6 +1,6 @@
 """Questions of `minibot new-config`: each answer is judged at once and sets keys of a profile.
 
-An answer comes from a flag, from `--set`, from the terminal or from the default, in this order. A
+An answer comes from `--set`, from a flag, from the terminal or from the default, in this order. A
 risk profile is the risk section of a shipped profile; its amounts grow and shrink with the cash.
 """
 

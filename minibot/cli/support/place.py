@@ -53,7 +53,8 @@ class Place(NamedTuple):
         """Return a message whose commands name this place, as far as each depends on it.
 
         A verb in `PROFILED` gets the profile, one outside of `PLACELESS` the folder; neither where
-        the command has its own.
+        the command has its own. A command gets no folder if a word of it is an absolute path, a
+        path in the folder or a bundle; a run at another relative path gets it, which does no harm.
         """
         return _COMMAND.sub(self._placed, text) if any(self) else text
 
