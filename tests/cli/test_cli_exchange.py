@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 from urllib.request import urlopen
@@ -20,7 +21,9 @@ import requests
 import websocket
 
 from minibot.cli.main import run
-from minibot.cli.support.certificate import CERTIFICATE, KEY
+from minibot.cli.support import certificate
+from minibot.cli.support.certificate import CERTIFICATE, KEY, certificate_in
+from minibot.kernel.errors import Refusal
 from tests.runs import PROJECT, Completed, answers_to, clean_environ
 from tests.simulator.embedded_exchange import market, messages, write_tape
 from tests.waiting import DEADLINE_S, wait_until
@@ -254,3 +257,18 @@ def test_damaged_certificate_is_refused_by_its_folder(tape: Path, tmp_path: Path
     assert code == 2
     assert str(tmp_path) in text
     assert (tmp_path / KEY).read_text() == "no key"
+
+
+def test_certificate_that_has_expired_is_refused_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A year later every client would end its connection, and nothing would say why."""
+    monkeypatch.setattr(certificate, "LIFE", timedelta(hours=-1))
+    with pytest.raises(Refusal, match="has expired"):
+        certificate_in(tmp_path)
+    old = (tmp_path / CERTIFICATE).read_bytes()
+
+    with pytest.raises(Refusal, match="has expired"):
+        certificate_in(tmp_path)
+
+    assert (tmp_path / CERTIFICATE).read_bytes() == old

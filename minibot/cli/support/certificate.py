@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from minibot.kernel.errors import Refusal
 from minibot.kernel.files import ensure_folder, write_atomic
 
 CERTIFICATE: Final = "cert.pem"
@@ -22,11 +23,29 @@ BACKDATED: Final = timedelta(days=1)
 
 
 def certificate_in(folder: Path) -> tuple[Path, Path]:
-    """Return the folder's certificate and its key, made there if neither exists."""
+    """Return the folder's certificate and its key, made there if neither exists.
+
+    Raises:
+        Refusal: The certificate has expired; its clients would have to trust a new one.
+    """
     certificate, key = folder / CERTIFICATE, folder / KEY
     if not certificate.exists() and not key.exists():
         _make(folder)
+    if _has_expired(certificate):
+        raise Refusal(
+            f"{certificate} has expired, and every client refuses it.",
+            f"Remove it and {KEY} beside it: new ones are made, which your clients have to trust.",
+        )
     return certificate, key
+
+
+def _has_expired(certificate: Path) -> bool:
+    """Return whether a certificate is out of date; one that cannot be read is told by its user."""
+    try:
+        end = x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc
+    except (OSError, ValueError):
+        return False
+    return end < datetime.now(UTC)
 
 
 def _make(folder: Path) -> None:
