@@ -39,7 +39,8 @@ def run(arguments: argparse.Namespace) -> int:
     with progress_bar(f"judging {run_dir.name}") as progress:
         try:
             night = Night.open(run_dir, progress)
-            acceptance = accept(night, Var(run_dir.parents[1]))
+            home = Var(run_dir.parents[1])
+            acceptance = accept(night, home if run_dir.parent == home.runs else None)
         except RunStop as error:
             acceptance = unreadable(run_dir, str(error))
     if acceptance.root:

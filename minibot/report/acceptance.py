@@ -47,6 +47,7 @@ MAKING: Final = ("the AI", "isolation of the AI", "code list")
 
 PASS, FAIL, OPEN = "PASS", "FAIL", "not judged"
 NOT_A_NIGHT: Final = "NOT A NIGHT"
+APART: Final = "its metrics and logs stayed where it ran: judge it there"
 DRILL: Final = "PASS (drill, does not count)"
 
 
@@ -99,12 +100,12 @@ class Acceptance:
         }
 
 
-def accept(night: Night, var: Var) -> Acceptance:
+def accept(night: Night, var: Var | None) -> Acceptance:
     """Return the acceptance of a run.
 
     Args:
         night: The run, recounted.
-        var: The folders of its metrics and logs.
+        var: The folders of its metrics and logs; None for a run apart from them, as of a bundle.
     """
     violations = [
         *limit_violations(night.recorded, night.count.performance),
@@ -324,9 +325,11 @@ def dead_letters(night: Night) -> Iterator[DeadLetter]:
                         yield payload
 
 
-def _figures(night: Night, var: Var) -> Criterion:
+def _figures(night: Night, var: Var | None) -> Criterion:
     """Judge whether the metrics that the run wrote at its end equal a recount from its queues."""
     threshold = "the metrics written at its end equal a recount from the queues"
+    if var is None:
+        return Criterion("N-106", "figures", threshold, APART, OPEN)
     try:
         written = _last_metrics(night.run_id, var)
     except RunStop as error:
@@ -363,14 +366,17 @@ def _limits(violations: list[str]) -> Criterion:
     return _judged("B-75", "risk limits exceeded", "0", found, not violations)
 
 
-def _rotation(night: Night, limits: Thresholds, var: Var) -> Criterion:
+def _rotation(night: Night, limits: Thresholds, var: Var | None) -> Criterion:
     """Judge whether this run itself rotated a file; files of an earlier run do not count."""
+    threshold = "logs or queues were rotated"
     segments = sum(1 for _ in night.recorded.queues.rglob("*.[0-9]*.jsonl"))
-    logs = len(rotated_logs(var.logs, night.run_id))
+    if var is None and not segments:
+        return Criterion("N-18", "rotation", threshold, APART, OPEN)
+    logs = 0 if var is None else len(rotated_logs(var.logs, night.run_id))
     found = f"{counted(segments, 'sealed segment')}, {counted(logs, 'rotated log')} of this run"
     is_long = night.market_ms >= limits.duration_ms_min
     verdict = PASS if segments + logs else FAIL if is_long else OPEN
-    return Criterion("N-18", "rotation", "logs or queues were rotated", found, verdict)
+    return Criterion("N-18", "rotation", threshold, found, verdict)
 
 
 def _memory(night: Night, limits: Thresholds) -> Iterator[Criterion]:

@@ -94,6 +94,19 @@ def test_printed_commands_name_the_bundle_where_it_is(
     assert f"minibot verify {short_run.run_id}" not in screen.out
 
 
+def test_accept_of_a_bundle_fails_nothing_that_stayed_where_the_run_was_made(
+    short_run: ShortRun, bundle: Path, tmp_path: Path
+) -> None:
+    """Metrics and logs are in no bundle; all else is judged as where the run was made."""
+    home = verb(short_run.var, "accept", "latest", "--json").document["criteria"]
+    judged = verb(tmp_path / "var", "accept", str(bundle), "--json").document["criteria"]
+
+    differing = {one["name"]: one for one in judged if one not in home}
+    assert "figures" in differing
+    assert differing.keys() <= {"figures", "rotation"}
+    assert {one["verdict"] for one in differing.values()} == {"not judged"}
+
+
 def test_bundle_of_a_run_is_the_same_bytes_again(
     short_run: ShortRun, bundle: Path, tmp_path: Path
 ) -> None:

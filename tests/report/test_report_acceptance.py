@@ -467,6 +467,20 @@ def test_night_without_metrics_fails(short_run: ShortRun, tmp_path: Path) -> Non
     assert failed(accept(night, var)) == ["figures"]
 
 
+def test_night_apart_from_its_metrics_and_logs_is_told_where_to_judge_it(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
+    """A bundle has neither: nothing fell short, but no night counts that was not judged in full."""
+    night, _ = seven_hours(short_run, tmp_path)
+
+    acceptance = accept(night, None)
+
+    assert failed(acceptance) == []
+    for name in ("figures", "rotation"):
+        assert criterion(acceptance, name).found.endswith("stayed where it ran: judge it there")
+    assert not acceptance.passed
+
+
 def test_night_without_a_rotated_file_fails(short_run: ShortRun, tmp_path: Path) -> None:
     """A night without a rotated file fails, as rotation was not shown."""
     night, var = seven_hours(short_run, tmp_path)
