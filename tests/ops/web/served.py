@@ -105,11 +105,15 @@ class Served:
         return socket.create_connection(("127.0.0.1", self.port), timeout=ANSWER_S)
 
     def asked(self) -> list[dict[str, Any]]:
-        """Return every request that was left for the run, oldest first, and remove them."""
+        """Return every request that was left for the run, oldest first, and remove them.
+
+        The flag that a kill raises goes too: a stopped run takes no further request.
+        """
         found = []
         for path in sorted(self.var.requests.glob("*.json"), key=lambda each: each.stat().st_mtime):
             found.append(json.loads(path.read_bytes()))
             path.unlink()
+        self.var.flag.unlink(missing_ok=True)
         return found
 
 
