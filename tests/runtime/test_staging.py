@@ -291,7 +291,11 @@ def test_stage_apply_without_anything_staged_is_refused(tree: Path) -> None:
     ("lock", "holder", "remedy"),
     [
         ("var/run.lock", "a run", "Wait for its end, or end it with `minibot stop`."),
-        ("staging/apply.lock", "another deployment", "Wait for its end, a matter of seconds."),
+        (
+            "staging/apply.lock",
+            "another deployment, or a staging,",
+            "Wait for its end, a matter of seconds.",
+        ),
     ],
 )
 def test_stage_apply_during_a_run_or_another_is_refused(
@@ -310,6 +314,22 @@ def test_stage_apply_during_a_run_or_another_is_refused(
 
     assert refused.value.remedy == remedy
     assert not (tree / FRESH).exists()
+
+
+def test_file_is_not_staged_beside_a_deployment(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A deployment removes what was staged at its end: a file that came meanwhile would be lost."""
+    monkeypatch.setattr(staging, "MOMENT_S", 0.0)
+    put_pending(tree, FRESH, b"abc")
+
+    with (
+        filelock.FileLock(tree / "staging/apply.lock"),
+        pytest.raises(Refusal, match="another deployment, or a staging, is in progress"),
+    ):
+        staging.stage(tree, [], replace=False)
+
+    assert staging.read_pending(tree) is None
 
 
 def test_deployment_waits_for_a_query_that_holds_the_lock_for_a_moment(

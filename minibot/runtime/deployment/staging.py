@@ -110,9 +110,16 @@ def stage(project: Path, copies: Sequence[tuple[Path, str]], *, replace: bool) -
         replace: Whether existing targets may be overwritten; their sha256 goes on record.
 
     Raises:
-        Refusal: A source is not a plain file, a path leads out, or a target exists and `replace` is
-            off. Nothing is copied then, and files staged before stay as they were.
+        Refusal: A source is not a plain file, a path leads out, a target exists and `replace` is
+            off, or a deployment or another staging is under way. Nothing is copied then, and files
+            staged before stay as they were.
     """
+    with ExitStack() as stack:
+        _hold_deployment(project, stack)
+        return _stage(project, copies, replace)
+
+
+def _stage(project: Path, copies: Sequence[tuple[Path, str]], replace: bool) -> Pending:
     before = read_pending(project)
     may_replace = {item.path for item in before.files if item.replace} if before else set()
     contents = {}
@@ -369,19 +376,25 @@ def _alone(project: Path, run_lock: Path) -> Iterator[None]:
     """Hold the deployment lock and the run lock: no deployment and no run meanwhile."""
     refuse_living(Var(run_lock.parent))
     with ExitStack() as stack:
-        for path, holder, remedy in (
-            (project / APPLY_LOCK, "another deployment", "Wait for its end, a matter of seconds."),
-            (run_lock, "a run", "Wait for its end, or end it with `minibot stop`."),
-        ):
-            ensure_folder(path.parent)
-            try:
-                lock = filelock.FileLock(path, mode=0o600, timeout=MOMENT_S, poll_interval=POLL_S)
-                stack.enter_context(lock)
-            except filelock.Timeout:
-                raise Refusal(
-                    f"{holder} is in progress; code never changes under it.", remedy
-                ) from None
+        _hold_deployment(project, stack)
+        remedy = "Wait for its end, or end it with `minibot stop`."
+        _hold(run_lock, stack, "a run is in progress; code never changes under it.", remedy)
         yield
+
+
+def _hold_deployment(project: Path, stack: ExitStack) -> None:
+    """Hold the deployment lock: what is staged is neither changed nor deployed meanwhile."""
+    what = "another deployment, or a staging, is in progress."
+    _hold(project / APPLY_LOCK, stack, what, "Wait for its end, a matter of seconds.")
+
+
+def _hold(path: Path, stack: ExitStack, refusal: str, remedy: str) -> None:
+    ensure_folder(path.parent)
+    lock = filelock.FileLock(path, mode=0o600, timeout=MOMENT_S, poll_interval=POLL_S)
+    try:
+        stack.enter_context(lock)
+    except filelock.Timeout:
+        raise Refusal(refusal, remedy) from None
 
 
 def _describe(project: Path, path: str, content: bytes, replace: bool) -> Staged:
