@@ -25,8 +25,8 @@ class Adx(Indicator):
         Each mean starts as the plain one of its first `period` values. TA-Lib starts the movements
         with `period` - 1 values, so both agree only after a while.
     Warm-up:
-        2 * `period` bars: one for the first change, `period` changes for the indices, `period`
-        indices for their mean.
+        2 * `period` bars: `period` + 1 for the first indices, which `period` changes give, and
+        `period` - 1 more for the mean of `period` indices.
 
     Source:
         J. Welles Wilder, New Concepts in Technical Trading Systems, 1978.

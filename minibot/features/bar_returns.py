@@ -42,7 +42,8 @@ class BarReturns:
         (close - former) * 10**8 / former, rounded down. Closes are whole numbers of any unit.
     Holes:
         A bar that does not open where the former one closed begins anew, so that all returns are
-        of one bar and those of two symbols stand side by side. A bar seen before is left out.
+        of one bar and those of two symbols stand side by side. So does a bar after a close of zero.
+        A bar seen before is left out.
     Warm-up:
         `period` + 1 bars without a hole.
     """

@@ -14,8 +14,9 @@ DISTANCE_UNIT: Final = 10_000
 def return_drift(returns: BarReturns, recent: int, reference: int) -> int | None:
     """Return the Kolmogorov-Smirnov distance of the last `recent` returns from those before.
 
-    It is in ten-thousandths. The `reference` returns before the recent ones are the other sample.
-    None: too few bars without a hole.
+    It is in ten-thousandths, rounded up: of many returns, 10,000 may stand for a little less. The
+    `reference` returns before the recent ones are the other sample. None: too few bars without a
+    hole. Callers see to it that both counts are above zero.
     """
     values = returns.last(recent + reference)
     return None if values is None else distance_of(values[reference:], values[:reference])

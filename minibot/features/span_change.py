@@ -19,7 +19,7 @@ class SpanChange:
         A hole at that very bar gives None; other holes do not matter. A bar seen before is left
         out.
     Warm-up:
-        All bars of the span, and one more.
+        All bars of the span, and one more; `is_ready` asks only for the first and the last of them.
     """
 
     __slots__ = ("_closes", "_times", "length_ms", "span_ms", "warmup")
@@ -47,7 +47,7 @@ class SpanChange:
 
     @property
     def count(self) -> int:
-        """Number of bars within the span, with the one before it."""
+        """Number of bars kept: those that opened at most a span before the last one."""
         return len(self._times)
 
     @property

@@ -20,9 +20,9 @@ class Vadr:
     Formula:
         reading / median of the last `readings` readings, the newest among them. A reading is
         (highest high - lowest low) / close * sqrt(volume), all of the bars of 24 hours. Volume is
-        of any unit: it cancels out. The median of an even number is the mean of the two in the
-        middle. A close of zero gives a reading of zero. A median of zero, of a market that stands
-        still, gives None.
+        of any unit, as it cancels out; a negative one is a ValueError of sqrt. The median of an
+        even number is the mean of the two in the middle. A close of zero gives a reading of zero. A
+        median of zero, of a market that stands still, gives None.
     Holes:
         A bar that does not open where the former one closed begins anew, so that 24 hours are 24
         hours. A bar seen before is left out.

@@ -15,6 +15,7 @@ def volatility_ratio(returns: BarReturns, short: int, long: int) -> int | None:
     """Return realised volatility of the last `short` bars over that of the last `long` ones.
 
     It is in ten-thousandths, rounded up. None: too few bars without a hole, or none of them moved.
+    Callers see to it that `short` is at least 1 and at most `long`; a longer one is not refused.
 
     Formula:
         sqrt((mean of r * r over short) / (mean of r * r over long)), with r a bar's return. The

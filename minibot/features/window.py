@@ -14,7 +14,7 @@ class Window:
     """Last `period` values, oldest first.
 
     Every figure is computed afresh from the oldest value on: a running sum would drift with the
-    length of the night. All of them need a full window.
+    length of the night. Callers ask for them once the window is full; nothing checks it.
     """
 
     __slots__ = ("period", "values")
