@@ -100,11 +100,14 @@ class Contracts:
         return validator is not None and validator.is_valid(envelope)
 
     def explain(self, envelope: Any) -> list[str]:
-        """Return at most `ERRORS_MAX` faults of an event, a sentence each; none if it is valid."""
+        """Return at most `ERRORS_MAX` faults of an event, a sentence each; none if it is valid.
+
+        Those of the envelope come before those of the payload.
+        """
         type_ = envelope.get("type") if isinstance(envelope, dict) else None
         if not isinstance(type_, str) or type_ not in self.schemas:
             return [f"type: {_short(type_)} is not registered"]
-        errors = sorted(self.oracle(type_).iter_errors(envelope), key=lambda error: error.json_path)
+        errors = sorted(self.oracle(type_).iter_errors(envelope), key=_place)
         return [f"{error.json_path}: {_short(error.message)}" for error in errors[:ERRORS_MAX]]
 
     def oracle(self, type_: str) -> Any:
@@ -261,6 +264,11 @@ def _part(mapping: JsonObject, key: str, name: str) -> JsonObject:
     if not isinstance(part, dict):
         raise _refused(f"{name}: {key}: expected a JSON object, found {_short(part)}")
     return part
+
+
+def _place(error: Any) -> tuple[bool, str]:
+    path: str = error.json_path
+    return path.startswith("$.payload"), path
 
 
 def _short(value: object) -> str:

@@ -12,7 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from minibot.events.codec import Codec
-from minibot.events.model import Event, MarketTick, OrderIntent
+from minibot.events.model import Book, Event, MarketTick, OrderIntent
 from minibot.events.registry import Contracts
 from minibot.events.roles import Roles
 from minibot.kernel import canonical
@@ -103,6 +103,24 @@ def test_codec_refuses_a_changed_envelope_with_its_code(
 
 
 LINE = canonical.encode(EVENT.to_json())
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "code"),
+    [
+        ("v", 2, "SCHEMA_VERSION"),
+        ("schema", "minibot.signal", "SCHEMA_VERSION"),
+        ("run_id", "yesterday", "RUN_ID_MISMATCH"),
+    ],
+)
+def test_codec_keeps_the_code_of_an_envelope_beside_many_faults_of_its_payload(
+    name: str, value: Any, code: str, codec: Codec
+) -> None:
+    """Thirty levels of another form do not hide that the event is one of another build."""
+    book = Book(symbol="BTCUSDT", bids=(("x", "y"),) * 30, asks=(), last_update_id=1, why="resync")
+    envelope = replace(EVENT, payload=book).to_json() | {name: value}
+
+    assert code_of_reading(codec, canonical.encode(envelope)) == code
 
 
 @pytest.mark.row("F85", "F86", "F87", "F88", "F90")
