@@ -164,7 +164,7 @@ HALTED: Final = _business(
 SYMBOL_LOCKED: Final = _business(
     "symbol_locked",
     "An operator locked the symbol.",
-    "Wait until the lock runs out, or unlock it.",
+    "Wait until the lock runs out, or run `minibot unlock-symbol SYMBOL --reason ...`.",
 )
 STOPLOSS_GUARD: Final = _business(
     "stoploss_guard",

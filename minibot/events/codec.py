@@ -92,7 +92,7 @@ class Codec:
             source: The writing role.
             cmdline_hash: Hash of its command line.
             ids: An id for each payload, as `position_ids` makes them; they are not checked.
-            roots: The payloads, each with its time in Unix milliseconds.
+            roots: The payloads, at least one, each with its time in Unix milliseconds.
         """
         return self._quick.encode_roots(queue, source, cmdline_hash, ids, roots)
 
@@ -102,7 +102,8 @@ class Codec:
         Raises:
             ContractError: With SCHEMA_INVALID (also for JSON that is not canonical),
                 SCHEMA_VERSION, TYPE_UNKNOWN, SOURCE_FORBIDDEN, RUN_ID_MISMATCH,
-                CMDLINE_HASH_INVALID or CMDLINE_HASH_MISMATCH.
+                CMDLINE_HASH_INVALID or CMDLINE_HASH_MISMATCH. An unknown type comes before all
+                that follows from a contract, SCHEMA_VERSION among it.
         """
         event = self._quick.decode(queue, json)
         if event is not None:
@@ -118,8 +119,8 @@ class Codec:
         """Return the events of the first lines, as `decode` would; None to use `decode` for each.
 
         It stops before the first line of another type, so it may return fewer events than it got
-        lines. For lines of one type from one writer, as in `market_ticks`, it is many times faster
-        than one by one. None says nothing about the lines.
+        lines, of which there is at least one. For lines of one type from one writer, as in
+        `market_ticks`, it is many times faster than one by one. None says nothing about the lines.
         """
         return self._quick.decode_many(queue, jsons)
 

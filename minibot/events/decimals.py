@@ -1,10 +1,11 @@
 """Exact numbers: decimal strings outside, scaled integers inside.
 
 A plain decimal has digits, perhaps a point between two of them and perhaps a minus sign; without
-the sign it has at most `DIGITS_MAX` characters. Parsing and formatting are integer arithmetic on
-digits; values that would need rounding are refused. Only functions that are named for it round.
-Floats are accepted by `decimal_text` and `decimal_texts` alone, which give indicators their fixed
-number of places.
+the sign it has at most `DIGITS_MAX` characters, behind the point at most `PLACES_MAX` digits. "007"
+and "-0" are read here; contracts refuse the former, and the latter where a field takes no sign.
+Parsing and formatting are integer arithmetic on digits; values that would need rounding are
+refused. Only functions that are named for it round. Floats are accepted by `decimal_text` and
+`decimal_texts` alone, which give indicators their fixed number of places.
 """
 
 from __future__ import annotations

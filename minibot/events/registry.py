@@ -68,7 +68,9 @@ class Contracts:
         Raises:
             ConfigError: A file is missing, changed or no JSON Schema, refers out of itself, or has
                 a pattern that the linear engine cannot compile; or the types are not those of
-                `PAYLOAD_CLASSES`. All violations at once.
+                `PAYLOAD_CLASSES`. All violations of the files at once; a mapping file that is
+                unreadable or lacks a part comes alone, and a `$defs` name that differs from the
+                envelope's comes last.
         """
         mapping = _read(config_path)
         types, pins = (_part(mapping, key, config_path.name) for key in ("types", "sha256"))

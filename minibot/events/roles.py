@@ -3,7 +3,7 @@
 A queue is named by its folder, a part by `<queue>/parts/<role>`. For `Roles.allows`,
 `<queue>/acks` and `<queue>/deadletter` name those of any reader, `acks` and `deadletter` those of
 any queue. On disk only the primary reader's lie there; those of another lie under
-`<queue>/readers/<role>/`, which `Roles.allows` takes as well.
+`<queue>/readers/<role>/`, which `Roles.allows` takes as well. Those of a part go by its queue.
 
 Orders of roles and queues are lists in the file if they cannot be derived: each queue of the cores
 leads back to the market, so the graph of all inputs has a cycle and no topological order.
@@ -39,7 +39,10 @@ AI_TYPES: Final = frozenset({"recommendation", "health", "stop_journal"})
 """All that the table may grant `ai_role`; like every reader it writes acks and dead letters."""
 
 PERMITTED_QUEUES: Final = frozenset({TICKS, SIGNALS, FILLS})
-"""All that the AI may ever learn from; `ai.permitted_queues` can only narrow it."""
+"""All queues that the AI may ever learn from; `ai.permitted_queues` can only narrow it.
+
+The table may give `ai_role` other inputs: its clerk heeds nothing of them but `model_active`.
+"""
 
 ORDER_WRITERS: Final[Mapping[str, str]] = MappingProxyType(
     {

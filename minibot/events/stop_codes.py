@@ -107,7 +107,7 @@ _stop(
 )
 _stop(
     codes.CURSOR_FOREIGN_RUN,
-    "A cursor belongs to another run or another queue.",
+    "A cursor belongs to another run, queue or reader.",
     "Do not copy files between runs; start on a clean `var`.",
 )
 _stop(
