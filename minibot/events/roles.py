@@ -113,9 +113,9 @@ class Roles:
         """Return the table of a file.
 
         Raises:
-            ConfigError: The file is unreadable, misses a key or contradicts itself. All
-                contradictions come at once; a circle of input logs, then a role that starts too
-                late, is sought where there are none.
+            ConfigError: The file is unreadable, misses a key, has a value of another kind or
+                contradicts itself. All contradictions come at once; a circle of input logs, then a
+                role that starts too late, is sought where there are none.
         """
         try:
             raw = orjson.loads(path.read_bytes())
@@ -134,12 +134,9 @@ class Roles:
         """Return the table of a decoded file; see `load`."""
         try:
             roles = {key: _role(key, entry) for key, entry in raw["roles"].items()}
-            queues = {
-                key: QueueEntry(key, entry["primary_reader"], entry["parts"])
-                for key, entry in raw["queues"].items()
-            }
+            queues = {key: _queue(key, entry) for key, entry in raw["queues"].items()}
             start, market, derived = (
-                tuple(raw[key]) for key in ("start_order", "market_order", "derived_order")
+                _names(raw[key]) for key in ("start_order", "market_order", "derived_order")
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise _refused(name, [f"misses or misplaces {error}"]) from error
@@ -304,20 +301,45 @@ def _late_starts(start: Sequence[str], roles: Mapping[str, RoleSpec]) -> list[st
 
 
 def _role(name: str, entry: Mapping[str, Any]) -> RoleSpec:
-    writes = {queue: frozenset(types) for queue, types in entry["writes"].items()}
+    writes = {queue: frozenset(_names(types)) for queue, types in entry["writes"].items()}
     return RoleSpec(
         name,
-        entry["module"],
-        entry.get("core"),
-        tuple(entry["inputs"]),
-        entry["order_log"],
+        _name(entry["module"]),
+        _name_or_none(entry.get("core")),
+        _names(entry["inputs"]),
+        _name_or_none(entry["order_log"]),
         MappingProxyType(writes),
     )
+
+
+def _queue(name: str, entry: Mapping[str, Any]) -> QueueEntry:
+    parts = entry["parts"]
+    if not isinstance(parts, bool):
+        raise TypeError(f"{parts!r}, expected true or false")
+    return QueueEntry(name, _name_or_none(entry["primary_reader"]), parts)
+
+
+def _name(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r}, expected a name")
+    return value
+
+
+def _name_or_none(value: Any) -> str | None:
+    return None if value is None else _name(value)
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise TypeError(f"{value!r}, expected a list of names")
+    return tuple(value)
 
 
 def _violations(roles: Mapping[str, RoleSpec], queues: Mapping[str, QueueEntry]) -> list[str]:
     found: list[str] = []
     modules: dict[str, str] = {}
+    if WATCHDOG_ROLE not in roles:
+        found.append(f"roles: {WATCHDOG_ROLE} is missing")
     for role in roles.values():
         found += _role_violations(role, queues)
         other = modules.setdefault(role.module, role.name)
@@ -341,6 +363,8 @@ def _role_violations(role: RoleSpec, queues: Mapping[str, QueueEntry]) -> list[s
     for queue in (*role.inputs, *role.writes, *filter(None, [role.order_log])):
         if queue not in queues:
             found.append(f"{where}: unknown queue {queue}")
+    for queue in sorted({queue for queue in role.inputs if role.inputs.count(queue) > 1}):
+        found.append(f"{where}.inputs: {queue} twice")
     if (role.order_log is None) != (not role.inputs) or (
         role.order_log is not None and role.order_log not in role.inputs
     ):

@@ -266,6 +266,37 @@ def test_roles_that_contradict_themselves_are_refused(
     assert any(word in text for text in refusal.value.violations), refusal.value.violations
 
 
+@pytest.mark.parametrize(
+    ("places", "value", "word"),
+    [
+        (("roles", "ai_role", "module"), ["x"], "expected a name"),
+        (("roles", "ai_role", "module"), None, "expected a name"),
+        (("roles", "ai_role", "inputs"), "market_ticks", "expected a list of names"),
+        (("roles", "ai_role", "writes", "health"), [1, "health"], "expected a list of names"),
+        (("queues", "signals", "primary_reader"), ["risk_role"], "expected a name"),
+        (("queues", "signals", "parts"), "", "expected true or false"),
+        (("start_order",), [1, "market_role"], "expected a list of names"),
+        (("roles", "ai_role", "inputs"), ["fills", "market_ticks", "fills"], "fills twice"),
+        (("roles",), {}, "watchdog_role is missing"),
+    ],
+)
+def test_roles_with_a_value_of_another_kind_are_refused(
+    places: tuple[str, ...], value: Any, word: str
+) -> None:
+    """A list for a name, a text for a list, or an input listed twice is a refusal that says so."""
+    raw = deepcopy(RAW)
+    *outer, last = places
+    part = raw
+    for key in outer:
+        part = part[key]
+    part[last] = value
+
+    with pytest.raises(ConfigError) as refusal:
+        Roles.of(raw)
+
+    assert any(word in text for text in refusal.value.violations), refusal.value.violations
+
+
 def test_roles_file_that_is_missing_or_broken_is_refused_by_name(tmp_path: Path) -> None:
     """A missing or broken roles file is refused by name."""
     (tmp_path / "half.json").write_text('{"roles": {', encoding="utf-8")
