@@ -66,11 +66,11 @@ class Contracts:
         kept, so that equal files give the same object.
 
         Raises:
-            ConfigError: A file is missing, changed or no JSON Schema, refers out of itself, or has
-                a pattern that the linear engine cannot compile; or the types are not those of
-                `PAYLOAD_CLASSES`. All violations of the files at once; a mapping file that is
-                unreadable or lacks a part comes alone, and a `$defs` name that differs from the
-                envelope's comes last.
+            ConfigError: A file is missing, changed or no JSON Schema, refers out of itself, has a
+                pattern that the linear engine cannot compile, or is another type's contract; or
+                the types are not those of `PAYLOAD_CLASSES`. All violations of the files at once; a
+                mapping file that is unreadable or lacks a part comes alone, and a `$defs` name that
+                differs from the envelope's comes last.
         """
         mapping = _read(config_path)
         types, pins = (_part(mapping, key, config_path.name) for key in ("types", "sha256"))
@@ -82,6 +82,13 @@ class Contracts:
                 schemas[name] = _pinned(contracts_dir, entry, pins)
             except ConfigError as error:
                 violations += error.violations
+                continue
+            found, expected = schemas[name].get("$id"), f"minibot:{name}.v1"
+            if found != expected:
+                where = f"types.{name}" if name in types else name
+                violations.append(
+                    f"{config_path.name}: {where}: {entry} is {_short(found)}, expected {expected}"
+                )
         for type_ in sorted(PAYLOAD_CLASSES.keys() - entries.keys()):
             violations.append(f"{config_path.name}: types.{type_}: missing, every type needs one")
         for type_ in sorted(entries.keys() - PAYLOAD_CLASSES.keys() - {"envelope"}):

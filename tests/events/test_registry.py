@@ -315,6 +315,20 @@ def test_mapping_without_a_type_in_use_is_refused_by_its_name(copied: Path) -> N
     assert any("types.fill" in text for text in refusal.value.violations)
 
 
+def test_mapping_that_gives_a_type_the_contract_of_another_is_refused(copied: Path) -> None:
+    """An order judged by the contract of a halt would carry any quantity."""
+    path = "contracts/halt.v1.schema.json"
+    change(copied / "contracts.v1.json", lambda mapping: mapping["types"].update(order_intent=path))
+
+    with pytest.raises(ConfigError) as refusal:
+        load(copied)
+
+    assert list(refusal.value.violations) == [
+        f"contracts.v1.json: types.order_intent: {path} is minibot:halt.v1,"
+        " expected minibot:order_intent.v1"
+    ]
+
+
 def test_explain_of_hostile_events_is_bounded_and_printable() -> None:
     """An explanation of a hostile event is short and has no control characters."""
     event = deepcopy(VALID["signal"])
