@@ -72,7 +72,8 @@ class Patience:
         Raises:
             Refusal: A ban, or a request for too long a silence: the caller must send this host no
                 more requests.
-            RestError: An error that does not pass, or did not pass within the attempts.
+            RestError: An error that does not pass, or did not pass within the attempts. The silence
+                that the host asked for last is kept before.
         """
         begun_ms = self.clock.now_ms()
         for attempt in range(1, self.attempts_max + 1):
@@ -82,17 +83,21 @@ class Patience:
                 is_long = error.retry_after_ms > RETRY_AFTER_MS_MAX
                 if error.kind == BANNED or (error.kind == RATE_LIMITED and is_long):
                     raise self._banned(error) from error
-                if error.kind not in _PASSING or attempt == self.attempts_max:
+                is_last = attempt == self.attempts_max
+                if error.kind not in _PASSING or (is_last and error.kind != RATE_LIMITED):
                     raise
-                self._wait(error, attempt, self.clock.now_ms() - begun_ms)
+                self._wait(error, attempt, self.clock.now_ms() - begun_ms, is_last)
+                if is_last:
+                    raise
         raise AssertionError("attempts_max is below one")
 
-    def _wait(self, error: RestError, attempt: int, silent_ms: int) -> None:
+    def _wait(self, error: RestError, attempt: int, silent_ms: int, is_last: bool) -> None:
         wait_ms = min(BACKOFF_MS_MIN << (attempt - 1), BACKOFF_MS_MAX)
         if error.kind == RATE_LIMITED:
             wait_ms = max(wait_ms, error.retry_after_ms)
         is_long = error.kind in (TIMEOUT, UNREACHABLE) and silent_ms + wait_ms >= LOOK_AFTER_MS
-        self.print_line(f"{error}; retrying in {wait_ms / 1000:g} s" + f"; {LOOK}" * is_long)
+        what = "given up, no further request for" if is_last else "retrying in"
+        self.print_line(f"{error}; {what} {wait_ms / 1000:g} s" + f"; {LOOK}" * is_long)
         self.clock.wait_ms(wait_ms)
 
     def _banned(self, error: RestError) -> Refusal:

@@ -471,9 +471,17 @@ def test_passing_fault_is_asked_again_after_a_wait(
     assert desk.clock.waits == waited
 
 
-@pytest.mark.parametrize("status", ["500 Internal Server Error", "429 Too Many Requests"])
-def test_fault_that_does_not_pass_is_given_up_within_bounds(status: str, desk: Desk) -> None:
-    """A lasting fault ends after a bounded number of attempts; the next file is still fetched."""
+@pytest.mark.parametrize(
+    ("status", "waits"),
+    [("500 Internal Server Error", ATTEMPTS_MAX - 1), ("429 Too Many Requests", ATTEMPTS_MAX)],
+)
+def test_fault_that_does_not_pass_is_given_up_within_bounds(
+    status: str, waits: int, desk: Desk
+) -> None:
+    """A lasting fault ends after a bounded number of attempts; the next file is still fetched.
+
+    A host that refuses requests is left alone for as long as it asked before the next file, too.
+    """
     with ArchiveServer(end="2025-02-10") as server:
         server.fault = lambda path, body: answer(b"", status) if "02-01.zip" in path else None
 
@@ -481,6 +489,7 @@ def test_fault_that_does_not_pass_is_given_up_within_bounds(status: str, desk: D
         asked = server.got(".CHECKSUM").count("BTCUSDT-1h-2025-02-01.zip.CHECKSUM")
 
     assert asked == ATTEMPTS_MAX
+    assert len(desk.clock.waits) == waits
     assert fetched.files == ["BTCUSDT-1h-2025-02-02.zip"]
     assert len(fetched.troubles) == 1
     assert "BTCUSDT-1h-2025-02-01.zip" in fetched.troubles[0]
