@@ -110,8 +110,9 @@ def release(queues_root: StrPath, run_dir: StrPath, *, files: Files = FILES) -> 
     """Remove the names of a sealed run's files under `var/queues`; lock files stay.
 
     Raises:
-        IntegrityError: A file there differs from the sealed one, or (QUEUE_MISSING) has its content
-            alone, and nothing was removed; or the seal is missing or damaged.
+        IntegrityError: A file there differs from its entry in the seal, or (QUEUE_MISSING) it alone
+            has the sealed content, as the run's copy is gone or damaged. Nothing was removed. Or
+            the seal is missing or damaged.
         Refusal: On Windows, another program holds a file.
         LockBusy: A writer is still open.
         RunStop: The disk refuses; call again. PERMISSIONS_UNSAFE: a link is in its place.
@@ -260,12 +261,13 @@ def _refuse_other(
         if is_one and ours.size == entry["size"]:
             return
         if measure(path, files) == entry:
-            if theirs is not None:
+            if theirs is not None and measure(run / QUEUES / name, files) == entry:
                 return
+            fate = "gone" if theirs is None else "not as it was sealed"
             raise IntegrityError(
                 COMPONENT,
                 QUEUE_MISSING,
-                f"the sealed file is gone, and only {path} has its content",
+                f"the sealed file is {fate}, and only {path} has its content",
                 file=str(run / QUEUES / name),
             )
     raise IntegrityError(

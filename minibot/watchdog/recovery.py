@@ -169,7 +169,10 @@ def _remedy_of_release(var: Var, run_dir: Path) -> Iterator[None]:
             f"keep what you move; the record of the run is {run_dir}."
         )
         if error.reason_code == QUEUE_MISSING:
-            remedy = f"Copy what {run_dir / QUEUES} lacks from {var.queues}, and start again."
+            remedy = (
+                f"Copy what is gone or damaged in {run_dir / QUEUES} from {var.queues}, and start "
+                "again."
+            )
         text = f"the queues of {run_dir.name} are not released: {error}."
         raise Refusal(text, remedy) from error
 

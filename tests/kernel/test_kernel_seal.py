@@ -20,6 +20,7 @@ from minibot.kernel.seal import release, root_of, seal_run
 from minibot.kernel.verify import verify_tree
 from tests.kernel.kernel_run import EXTRA, copy_run, make_run, sealed_run
 from tests.kernel.kernel_support import Crash, FaultFiles, lines_of
+from tests.kernel.kernel_support import change as damage_byte
 
 pytestmark = pytest.mark.campaign
 
@@ -90,6 +91,27 @@ def test_last_copy_of_a_sealed_file_is_kept_and_called_so(var_dir: Path) -> None
     assert refused.value.reason_code == QUEUE_MISSING
     assert names_below(var_dir / "queues") == before
     shutil.copyfile(var_dir / "queues" / "fills" / "inbox.jsonl", lost)
+    release(var_dir / "queues", run)
+    assert list(verify_tree(run)) == []
+
+
+def test_last_whole_copy_of_a_sealed_file_is_kept_where_links_do_not_exist(var_dir: Path) -> None:
+    """A file of which the run's own copy is damaged is not removed under var."""
+    run = make_run(var_dir)
+    files = FaultFiles()
+    files.fault = _no_links
+    seal_run(var_dir / "queues", run, EXTRA, files=files)
+    before = names_below(var_dir / "queues")
+    damaged = run / "queues" / "fills" / "inbox.jsonl"
+    damage_byte(damaged, 100)
+
+    with pytest.raises(IntegrityError, match=re.escape(str(damaged))) as refused:
+        release(var_dir / "queues", run)
+
+    assert refused.value.reason_code == QUEUE_MISSING
+    assert "is not as it was sealed" in refused.value.detail
+    assert names_below(var_dir / "queues") == before
+    shutil.copyfile(var_dir / "queues" / "fills" / "inbox.jsonl", damaged)
     release(var_dir / "queues", run)
     assert list(verify_tree(run)) == []
 

@@ -750,7 +750,8 @@ def test_sealed_run_that_has_lost_a_file_gets_it_back_by_the_remedy(tmp_path: Pa
     with pytest.raises(Refusal) as refused:
         clear_former_run(stage.var, stage.contracts, stage.roles)
 
-    assert f"Copy what {fills.parent} lacks from {stage.var.queues}" in refused.value.remedy
+    remedy = f"Copy what is gone or damaged in {fills.parent} from {stage.var.queues}"
+    assert remedy in refused.value.remedy
     shutil.copytree(stage.var.queues / "fills", fills, ignore=shutil.ignore_patterns("*.lock"))
     assert clear_former_run(stage.var, stage.contracts, stage.roles) is None
     assert list(verify_tree(stage.run_dir)) == []
