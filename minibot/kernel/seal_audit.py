@@ -144,13 +144,13 @@ def _measured(
     status = _stat(path, files)
     if status is None or not status.is_file:
         return None
-    known = sweeper.digest(path)
-    if status.size != size:
-        return status.size, ""
-    # A sweep goes up to the head; bytes above it belong to the file as well.
-    if known is not None and known[0] == status.size:
-        return known
     try:
+        known = sweeper.digest(path)
+        if status.size != size:
+            return status.size, ""
+        # A sweep goes up to the head; bytes above it belong to the file as well.
+        if known is not None and known[0] == status.size:
+            return known
         return hash_file(path, files=files)
     except RunStop as error:
         return error

@@ -12,13 +12,14 @@ import pytest
 
 from minibot.kernel import canonical, seal_audit
 from minibot.kernel import sweep as sweeping
-from minibot.kernel.errors import Refusal
+from minibot.kernel.codes import IO_EIO
+from minibot.kernel.errors import Refusal, RunStop
 from minibot.kernel.files import read_hashed, write_hashed
 from minibot.kernel.line import encode_line
 from minibot.kernel.position import ZERO
 from minibot.kernel.queue import open_writer
 from minibot.kernel.seal import root_of, sums_of
-from minibot.kernel.sweep import Job, Sweeper, sweep
+from minibot.kernel.sweep import Job, Sweeper, Swept, sweep
 from minibot.kernel.verify import Finding, verify_quick, verify_tree
 from tests.kernel.kernel_run import make_run
 from tests.kernel.kernel_support import change, line_of
@@ -194,6 +195,36 @@ def test_killed_process_of_a_sweep_changes_nothing(
     monkeypatch.setattr(sweeping, "ProcessPoolExecutor", Broken)
 
     assert list(verify_tree(run, jobs=2)) == wanted
+
+
+def test_file_that_no_process_can_read_is_one_finding_among_all(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A read error in a sweeping process hides no finding of another file."""
+    unreadable = run / "queues" / "fills" / "inbox.000002.jsonl"
+    change(run / "queues" / "fills" / "deadletter.jsonl", 100)
+    wanted = slow(run)
+
+    class Pool:
+        def __init__(self, *_: object) -> None: ...
+
+        def submit(self, _: object, job: Job) -> Future[Swept | None]:
+            future: Future[Swept | None] = Future()
+            if job.path == str(unreadable):
+                future.set_exception(RunStop("kernel.files", IO_EIO, f"read {job.path}: EIO"))
+            else:
+                future.set_result(sweep(job))
+            return future
+
+        def shutdown(self, **_: object) -> None: ...
+
+    monkeypatch.setattr(sweeping, "POOLED_BYTES_MIN", 0)
+    monkeypatch.setattr(sweeping, "ProcessPoolExecutor", Pool)
+
+    found = list(verify_tree(run, jobs=2))
+
+    assert ("queues/fills/inbox.000002.jsonl", IO_EIO) in {(f.file, f.code) for f in found}
+    assert set(wanted) <= set(found)
 
 
 def test_large_run_is_hashed_by_threads_with_the_same_findings(
