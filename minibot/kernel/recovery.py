@@ -228,7 +228,12 @@ def _sealed(folder: Path, stem: str, bounds: Bounds, files: Files) -> list[Segme
 
 
 def _read_segment(path: Path, start: Position, bounds: Bounds, files: Files) -> Segment:
-    """Return the manifest entry of a renamed segment; all of it was synced before its rename."""
+    """Return the manifest entry of a renamed segment; all of it was synced before its rename.
+
+    Raises:
+        IntegrityError: QUEUE_CORRUPT, QUEUE_CHAIN or QUEUE_TRUNCATED, it is damaged, leads
+            elsewhere than head or floor, or ends below the head.
+    """
     try:
         fd = files.open(path, Access.READ)
     except OSError as error:
@@ -241,6 +246,9 @@ def _read_segment(path: Path, start: Position, bounds: Bounds, files: Files) -> 
                 raise _damage(QUEUE_CORRUPT, path, step)
             after = step.after
             _compare(path, after, bounds)
+        head = bounds.head
+        if head is not None and head.segment == after.segment and after.seq < head.lines:
+            _refuse_loss(path, after, None, head.position)  # A manifest would make the loss true.
         digest = hash_segment(files, fd, path, size)
         lines = after.seq - start.seq
         return Segment(path.name, size, lines, digest, start.chain, after.chain)

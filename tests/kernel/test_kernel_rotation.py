@@ -21,6 +21,7 @@ from tests.kernel.kernel_support import (
     FaultFiles,
     change,
     drain,
+    failing,
     ids_of,
     line_of,
     lines_of,
@@ -337,6 +338,31 @@ def test_writer_that_could_not_begin_a_segment_gives_its_lock_back(var_dir: Path
 
     assert caught.value.reason_code == "IO_ENOSPC"
     again = open_journal(var_dir, segment_bytes=SEGMENT)
+    again.append(lines_of(5, 4))
+    again.close()
+    assert ids_of(read_all(var_dir)) == list(range(1, 9))
+
+
+def test_renamed_segment_that_lost_lines_is_refused_and_not_listed(var_dir: Path) -> None:
+    """A writer died before it listed the segment: one cut since then is no truth for a manifest."""
+    files = FaultFiles()
+    writer = open_journal(var_dir, segment_bytes=SEGMENT, files=files)
+    writer.append(lines_of(1, 4))
+    files.fault = failing("open", "segments.json", errno.EIO)
+    with pytest.raises(RunStop):
+        writer.append(lines_of(5, 4))
+    writer.close()
+    sealed = var_dir / "inbox.000001.jsonl"
+    whole = sealed.read_bytes()
+    sealed.write_bytes(b"".join(lines_of(1, 3)))
+
+    with pytest.raises(IntegrityError, match=re.escape(str(sealed))) as caught:
+        open_journal(var_dir)
+
+    assert caught.value.reason_code == "QUEUE_TRUNCATED"
+    assert not (var_dir / "segments.json").exists()
+    sealed.write_bytes(whole)
+    again = open_journal(var_dir)
     again.append(lines_of(5, 4))
     again.close()
     assert ids_of(read_all(var_dir)) == list(range(1, 9))
