@@ -38,7 +38,7 @@ from minibot.kernel.files import (
 from minibot.kernel.head import head_path, newest, read_head_bytes
 from minibot.kernel.line import LineError, decode_line
 from minibot.kernel.merge import merge_findings
-from minibot.kernel.queue import CURSOR_FILE, PARTS, READERS
+from minibot.kernel.queue import ACKS, CURSOR_FILE, PARTS, READERS
 from minibot.kernel.recovery import QUARANTINE
 from minibot.kernel.scan import raw_lines
 from minibot.kernel.seal import PINNED, QUEUES, SEAL_FILE, SIGNATURE_FILE
@@ -266,12 +266,17 @@ class _Tree:
     def _journals(self, folder: Path, entries: list[str]) -> Iterator[Finding]:
         marks: list[Mark] = []
         stems = journal_stems(entries)
+        is_queue = False
         if folder.parent.name != READERS:  # There a reader's cursor lies, without its queue.
+            is_queue = CURSOR_FILE in entries or ACKS in stems  # Both are made after the inbox.
             for path in self._cursor_paths(folder):
                 yield from self._cursor(path, folder.name, marks)
-        if names.MAIN_STEM not in stems and (read := max(wanted_of(marks), default=0)):
-            path = folder / names.active_name(names.MAIN_STEM)
-            yield Finding(self._name(path), 0, 0, QUEUE_MISSING, f"{read} lines", "nothing")
+        read = max(wanted_of(marks), default=0)
+        if names.MAIN_STEM not in stems and (is_queue or read):
+            path, wanted = folder / names.active_name(names.MAIN_STEM), f"{read} lines"
+            yield Finding(
+                self._name(path), 0, 0, QUEUE_MISSING, wanted if read else "an inbox", "nothing"
+            )
         for stem in stems:
             own = marks if stem == names.MAIN_STEM else ()
             yield from self._whatever(

@@ -612,6 +612,21 @@ def test_queue_whose_inbox_is_gone_is_found_by_what_its_readers_have_read(
         assert found.expected == "5 lines"
 
 
+@pytest.mark.parametrize("name", ["health", "risk_actions"])
+def test_queue_whose_inbox_is_gone_is_found_though_no_reader_has_read(
+    var_dir: Path, name: str
+) -> None:
+    """Acks and cursor are made after the inbox: a queue's folder with them alone has lost it."""
+    make_run(var_dir)
+    for part in ("inbox.jsonl", "inbox.head"):
+        (var_dir / "queues" / name / part).unlink()
+
+    for root in (var_dir / "queues", var_dir / "queues" / name):
+        (found,) = verify_tree(root)
+        assert (Path(found.file).name, found.code) == ("inbox.jsonl", "QUEUE_MISSING")
+        assert found.expected == "an inbox"
+
+
 def test_folder_without_a_journal_is_refused_by_both_ways(tmp_path: Path) -> None:
     """A folder without a journal gets no clean verdict, from the quick way either."""
     (tmp_path / "empty").mkdir()
