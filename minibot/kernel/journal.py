@@ -210,7 +210,7 @@ class JournalWriter:
         `publish` waits for it and raises its error. A lazily synced journal is not synced here.
         """
         with self._guard:
-            if self._written is None or not self._is_eager:
+            if self._written is None or not self._is_eager or self._failure is not None:
                 return
             if self._beside is None:
                 self._beside = Overlap()
@@ -220,12 +220,15 @@ class JournalWriter:
         """Sync the data of `write_json`, or wait for `begin_sync`, and publish it.
 
         Raises:
-            RunStop: As for `append`; the writer is dead from then on.
+            RunStop: As for `append`; the writer is dead from then on. A writer that died or was
+                closed since `write_json` publishes nothing: the next writer judges the data.
         """
         with self._guard:
             after, self._written = self._written, None
             if after is None:
                 return
+            if self._failure is not None:
+                raise self._failure
             with self._dying():
                 if self._is_eager:
                     if self._beside is not None and self._beside.is_under_way:

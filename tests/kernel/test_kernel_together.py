@@ -157,3 +157,27 @@ def test_nothing_is_appended_between_writing_and_publishing(var_dir: Path) -> No
     assert writer.append_json([json_of(2)]) == 2
     writer.close()
     assert ids_of(read_all(var_dir)) == [1, 2]
+
+
+@pytest.mark.parametrize("is_closed", [True, False])
+def test_writer_that_ended_before_its_publication_publishes_nothing(
+    var_dir: Path, is_closed: bool
+) -> None:
+    """A closed writer, or one whose sync failed, raises its end and moves no head."""
+    files = FaultFiles()
+    writer = open_journal(var_dir, sync=False, files=files)
+    writer.append_json([json_of(1)])
+    writer.write_json([json_of(2)])
+    if is_closed:
+        writer.close()
+    else:
+        files.fault = failing("datasync", "inbox", errno.EIO)
+        with pytest.raises(RunStop):
+            writer.sync()
+
+    writer.begin_sync()
+    with pytest.raises(RunStop, match="closed" if is_closed else "IO_FSYNC"):
+        writer.publish()
+
+    writer.close()
+    assert ids_of(read_all(var_dir)) == [1]
