@@ -47,7 +47,7 @@ class JournalCut(NamedTuple):
 
 
 def journals_below(root: Path, files: Files = FILES) -> list[tuple[Path, str]]:
-    """Return folder and stem of every journal in a folder and below it, in order."""
+    """Return folder and stem of every journal with a head in a folder and below it, in order."""
     found: list[tuple[Path, str]] = []
     for name in files.listdir(root):
         path = root / name
@@ -60,7 +60,7 @@ def journals_below(root: Path, files: Files = FILES) -> list[tuple[Path, str]]:
 
 
 def cut_below(root: Path, *, files: Files = FILES) -> list[JournalCut]:
-    """Return every journal below a folder at one moment.
+    """Return every journal below a folder at one moment; one whose head is gone is not among them.
 
     Raises:
         Transient: The heads never held still for one moment; try again later.

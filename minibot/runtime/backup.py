@@ -39,10 +39,10 @@ from minibot.kernel.files import (
     sync_folder,
     write_hashed,
 )
-from minibot.kernel.head import head_bytes
+from minibot.kernel.head import head_bytes, head_path
 from minibot.kernel.lock import WriterLock
 from minibot.kernel.seal import LOCK_SUFFIX, SEAL_FILE
-from minibot.kernel.segments import active_name, manifest_json, manifest_name
+from minibot.kernel.segments import MAIN_STEM, active_name, manifest_json, manifest_name
 from minibot.kernel.store import Content, Store
 from minibot.runtime.clock import CLOCK_FILE, wall_ms
 from minibot.runtime.current_note import CURRENT_FILE, current_note, ended_note
@@ -57,7 +57,9 @@ LOCK_FILE: Final = "backup.lock"
 SCHEMA: Final = "minibot.backup"
 _NAME: Final = re.compile(r"[0-9]{8}_[0-9]{6}_[0-9]{3}\.[0-9]{8}_[0-9]{6}\.json")
 _SECOND_CHARS: Final = len("20261123_213000")
-_JOURNAL_FILE: Final = re.compile(r"(.+?)(\.[0-9]{6,})?\.jsonl|(.+\.)?segments\.json")
+_JOURNAL_FILE: Final = re.compile(
+    r"(?P<stem>.+?)(\.[0-9]{6,})?\.jsonl|((?P<listed>.+)\.)?segments\.json"
+)
 _Named = Iterator[tuple[str, Content | None]]
 """Files by path below `var`; None for a file whose name no list may hold."""
 _AT_TOP: Final = re.compile(rf"{CURRENT_FILE}|{FLAG}|{STOP_JOURNAL}\.[a-z0-9.]+")
@@ -212,10 +214,14 @@ class BackupFolder:
         for name in (MANIFEST_FILE, CLOCK_FILE):
             yield from self._file(var, run_dir / name)
         # A cursor or snapshot read before the cut never points beyond it.
-        yield from self._tree(var, var.queues, is_left_out=_is_journal_file)
+        yield from self._tree(var, var.queues, is_left_out=self._is_cut)
         cuts = cut_below(var.queues, files=self._files)
         if self._files.stat(var.root / f"{STOP_JOURNAL}{HEAD_SUFFIX}") is not None:
             cuts += cut_of([(var.root, STOP_JOURNAL)], files=self._files)
+        else:
+            for name in self._files.listdir(var.root):
+                if _stem_of(var.root / name) == STOP_JOURNAL:
+                    yield from self._file(var, var.root / name)
         for cut in cuts:
             place = _place(var, cut.folder / active_name(cut.stem))
             if _is_portable(place):
@@ -224,6 +230,14 @@ class BackupFolder:
                 yield place, None
         note = ended_note(run_dir.name, current_note(var))
         yield CURRENT_FILE, self.store.put([hashed_bytes(note, 1)])
+
+    def _is_cut(self, path: Path) -> bool:
+        """Return whether a file belongs to a journal that the cut takes, up to its head.
+
+        The cut knows no journal whose head is gone: its files are taken as they are.
+        """
+        stem = _stem_of(path)
+        return stem is not None and self._files.stat(head_path(path.parent, stem)) is not None
 
     def _flag(self, var: Var, run_id: str | None) -> _Named:
         """Yield the flag, if there is one: of whatever kind, it is a STOP.
@@ -425,9 +439,12 @@ def _named_ms(path: Path) -> int:
     return 1000 * moment_of(second) + int(ms)
 
 
-def _is_journal_file(path: Path) -> bool:
-    """Return whether a file belongs to a journal, and so is taken only up to its head."""
-    return path.suffix == HEAD_SUFFIX or _JOURNAL_FILE.fullmatch(path.name) is not None
+def _stem_of(path: Path) -> str | None:
+    """Return the stem of the journal to which a file belongs; None for any other file."""
+    if path.suffix == HEAD_SUFFIX:
+        return path.stem
+    match = _JOURNAL_FILE.fullmatch(path.name)
+    return None if match is None else match["stem"] or match["listed"] or MAIN_STEM
 
 
 def _refuse_inside(folder: Path, var: Var) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from minibot.events.names import STOP_JOURNAL
 from minibot.kernel.codes import IO_ENOSPC
 from minibot.kernel.errors import IntegrityError, Refusal, RunStop
 from minibot.kernel.files import parse_hashed, read_hashed, write_hashed
@@ -21,7 +22,7 @@ from minibot.runtime.backup import LOCK_FILE, Backup, BackupFolder, read_backup
 from minibot.runtime.current_note import CURRENT_FILE, LOST_QUEUES
 from minibot.runtime.paths import Var
 from minibot.runtime.running import note_lost
-from tests.kernel.kernel_support import Crash, FaultFiles, failing
+from tests.kernel.kernel_support import Crash, FaultFiles, failing, line_of
 from tests.runtime.backups import RUN, append, open_var, read_back
 
 
@@ -51,6 +52,25 @@ def test_backup_holds_queues_up_to_their_heads_hints_models_and_no_lock(
     assert "queues/signals/cursor.json" in found
     assert not any(name.endswith((".lock", ".tmp")) for name in found)
     assert read_backup(taken.path) == taken
+
+
+def test_backup_holds_a_journal_whose_head_is_gone(var: Var, tmp_path: Path) -> None:
+    """Without a head no place of the cut is known: its files are taken whole, for the recovery."""
+    journal = var.queues / "fills"
+    (journal / "inbox.head").unlink()
+    whole = {path.name: path.read_bytes() for path in journal.glob("inbox.*")}
+    whole["segments.json"] = (journal / "segments.json").read_bytes()
+    stops = var.root / f"{STOP_JOURNAL}.jsonl"
+    stops.write_bytes(line_of(1))
+    folder = BackupFolder(tmp_path / "backups")
+
+    found = read_back(folder, folder.take(var, RUN))
+
+    assert len(whole) == 3
+    assert {name: found.get(f"queues/fills/{name}") for name in whole} == whole
+    assert found.get(stops.name) == line_of(1)
+    assert "queues/fills/inbox.head" not in found
+    assert "queues/signals/inbox.head" in found
 
 
 def test_backup_keeps_the_losses_of_a_recovery_that_was_killed(var: Var, tmp_path: Path) -> None:
