@@ -228,6 +228,7 @@ class _Tree:
         entries = self._files.listdir(folder)
         if folder.name == QUARANTINE:
             return
+        yield from self._no_inbox(folder, entries, 0)
         for stem in journal_stems(entries):
             yield from self._whatever(
                 folder / names.active_name(stem), self._audit(folder, stem, ()).quick_findings()
@@ -266,17 +267,10 @@ class _Tree:
     def _journals(self, folder: Path, entries: list[str]) -> Iterator[Finding]:
         marks: list[Mark] = []
         stems = journal_stems(entries)
-        is_queue = False
         if folder.parent.name != READERS:  # There a reader's cursor lies, without its queue.
-            is_queue = CURSOR_FILE in entries or ACKS in stems  # Both are made after the inbox.
             for path in self._cursor_paths(folder):
                 yield from self._cursor(path, folder.name, marks)
-        read = max(wanted_of(marks), default=0)
-        if names.MAIN_STEM not in stems and (is_queue or read):
-            path, wanted = folder / names.active_name(names.MAIN_STEM), f"{read} lines"
-            yield Finding(
-                self._name(path), 0, 0, QUEUE_MISSING, wanted if read else "an inbox", "nothing"
-            )
+        yield from self._no_inbox(folder, entries, max(wanted_of(marks), default=0))
         for stem in stems:
             own = marks if stem == names.MAIN_STEM else ()
             yield from self._whatever(
@@ -288,6 +282,19 @@ class _Tree:
                 folder, parts, name=self._name, is_final=self._is_final, files=self._files
             )
             yield from self._whatever(parts, merge)
+
+    def _no_inbox(self, folder: Path, entries: list[str], read: int) -> Iterator[Finding]:
+        """Yield a finding if a queue has no inbox, though it has other files or was read.
+
+        Acks and cursor are made after the inbox; a reader's own folder has them without one.
+        """
+        stems = journal_stems(entries)
+        is_queue = folder.parent.name != READERS and (CURSOR_FILE in entries or ACKS in stems)
+        if names.MAIN_STEM not in stems and (is_queue or read):
+            path, wanted = folder / names.active_name(names.MAIN_STEM), f"{read} lines"
+            yield Finding(
+                self._name(path), 0, 0, QUEUE_MISSING, wanted if read else "an inbox", "nothing"
+            )
 
     def _whatever(self, path: Path, found: Iterator[Finding]) -> Iterator[Finding]:
         """Yield findings; a path that cannot be read at all, such as a FIFO, is one more."""
