@@ -139,7 +139,7 @@ class LockBusy(Transient):
     reason_code = QUEUE_LOCKED
 
     def __init__(self, path: str) -> None:
-        super().__init__(f"{path} is locked by another process")
+        super().__init__(f"{path} is locked already, by another process or by this one")
         self.path = path
 
 

@@ -197,7 +197,7 @@ class HeadWriter:
 
 
 def read_head_bytes(path: Path, *, files: Files = FILES) -> bytes:
-    """Return the bytes of a head file; none where it does not exist."""
+    """Return the slots of a head file, not what follows them; none where it does not exist."""
     try:
         fd = files.open(path, Access.READ)
     except FileNotFoundError:

@@ -75,8 +75,9 @@ def open_writer(
     """Return the writer of a queue's inbox, or of one role's part of it.
 
     Raises:
-        RunStop: QUEUE_LOCKED, another process holds the writer's lock.
+        RunStop: QUEUE_LOCKED, another writer holds the lock; or the disk refuses.
         IntegrityError: The existing files are damaged.
+        Refusal: The file system grants the lock to two holders.
     """
     folder = queue_folder(root, name)
     refuse_linked_folder(folder, files=files)
@@ -104,8 +105,7 @@ def open_side_writer(
     """Return the writer of a reader's `acks` or `deadletter`, in its `reader_folder`.
 
     Raises:
-        RunStop: QUEUE_LOCKED, another process holds the writer's lock.
-        IntegrityError: The existing files are damaged.
+        As for `open_writer`.
     """
     return _open(
         Path(folder), stem, f"{stem}.lock", sync=sync, segment_bytes=segment_bytes, files=files

@@ -3,8 +3,10 @@
 Every whole valid line above the head is kept, up to the first damaged one; the chain is compared
 at the head and at the caller's `floor` alone. The tail from the damaged line on, at most one batch
 long, is copied to `quarantine/` and cut. Damage below head or `floor`, or any damage without a good
-head, is a STOP, and no line is touched; so is a sealed segment of another size than its manifest
-entry. After a reboot the last recorded sync of a lazily synced journal takes the place of head and
+head, is a STOP, and no line is touched: QUEUE_TRUNCATED where the file ends below the head,
+CURSOR_AHEAD where it ends below `floor` alone, QUEUE_CHAIN where whole lines are not those of head
+or `floor`, else QUEUE_CORRUPT. A sealed segment of another size than its manifest entry is a STOP
+too. After a reboot the last recorded sync of a lazily synced journal takes the place of head and
 `floor`, since lines above it may be gone. Each step may be repeated after a crash.
 """
 

@@ -61,7 +61,8 @@ def seal_run(
 ) -> str:
     """Seal the queues of a finished run into its folder; return the root, hex.
 
-    A run that is sealed already is left as it is. Every writer has to be closed first.
+    A run that is sealed already is left as it is. Every writer has to be closed first, and the
+    journals of a killed one recovered: this syncs their lines, which the seal only reads.
 
     Args:
         queues_root: `var/queues`.
@@ -110,9 +111,10 @@ def release(queues_root: StrPath, run_dir: StrPath, *, files: Files = FILES) -> 
     """Remove the names of a sealed run's files under `var/queues`; lock files stay.
 
     Raises:
-        IntegrityError: A file there differs from its entry in the seal, or (QUEUE_MISSING) it alone
-            has the sealed content, as the run's copy is gone or damaged. Nothing was removed. Or
-            the seal is missing or damaged.
+        IntegrityError: A file there is neither the sealed file itself in its sealed size (a second
+            name of it is not read) nor of the sealed content; or (QUEUE_MISSING) it alone has that
+            content, as the run's copy is gone or damaged. Nothing was removed then. Or the seal is
+            missing or damaged.
         Refusal: On Windows, another program holds a file.
         LockBusy: A writer is still open.
         RunStop: The disk refuses; call again. PERMISSIONS_UNSAFE: a link is in its place.

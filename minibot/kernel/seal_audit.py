@@ -1,6 +1,7 @@
 """Audit of a run against its seal: sizes, sha256, sums, signature, no file missing.
 
-Nor may one be added below `queues/`; further files in the run's folder itself are no finding.
+Nor may one be added below `queues/`, but for locks and temp files, which no seal covers. Further
+files in the run's folder itself are no finding.
 """
 
 from __future__ import annotations

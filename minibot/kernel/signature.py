@@ -45,7 +45,7 @@ def sign_run(run_dir: StrPath, private_key: str, *, files: Files = FILES) -> str
 
     Raises:
         ValueError: The private key is not a key of 64 hex digits.
-        IntegrityError: The seal is missing or damaged.
+        IntegrityError: The seal is missing or damaged, or a signature there is damaged.
         RunStop: The disk refuses.
     """
     run = Path(run_dir)

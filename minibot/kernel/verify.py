@@ -2,7 +2,7 @@
 
 It is independent of writers and readers: it walks everything, collects every finding with its
 place, repairs nothing and needs bounded memory. The seal finds damage outside journals: size and
-sha256 of each file, no file missing, and none added below `queues/`.
+sha256 of each file, no file missing, and none added below `queues/` but locks and temp files.
 """
 
 from __future__ import annotations
@@ -77,6 +77,7 @@ def verify_tree(
     Raises:
         Refusal: The path holds nothing that can be verified.
         RunStop: The disk cannot be read.
+        OSError: A folder cannot be listed; further findings are not told.
     """
     root = Path(run_dir)
     status = files.stat(root.resolve())
@@ -117,6 +118,7 @@ def verify_quick(
     Raises:
         Refusal: The path is not a folder, or holds nothing that can be verified.
         RunStop: The disk cannot be read.
+        OSError: A folder cannot be listed.
     """
     root = Path(run_dir)
     status = files.stat(root.resolve())
