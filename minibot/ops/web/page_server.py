@@ -70,10 +70,15 @@ class PageServer:
                 print(f"page: the record of the run's end: {error}", file=sys.stderr, flush=True)
 
     def close(self) -> None:
-        """End the server and remove its address; before that, a guard may hear of the run's end."""
+        """End the server and remove its address; before that, a guard may hear of the run's end.
+
+        The address of another run's page stays: after the death of a launcher, the next run may
+        have begun.
+        """
         self._run.live.await_end_sent()
         self._server.close()
-        self._var.page_address.unlink(missing_ok=True)
+        if _address_in(self._var).get("run_id") == self._run.run_id:
+            self._var.page_address.unlink(missing_ok=True)
 
     def _metrics(self) -> JsonObject:
         try:
@@ -82,14 +87,22 @@ class PageServer:
             return {}
 
 
+def _address_in(var: Var) -> JsonObject:
+    """Return the address of a `var`'s page, as its server wrote it; empty without one."""
+    try:
+        return decode(read_whole(var.page_address).rstrip(b"\n"))
+    except (OSError, RunStop, ValueError):
+        return {}
+
+
 def _port_before(var: Var, run_id: str) -> int:
     """Return the port that this run's page had before `ops` died, if it is free; else 0."""
+    before = _address_in(var)
+    if before.get("run_id") != run_id:
+        return 0
     try:
-        before = decode(read_whole(var.page_address).rstrip(b"\n"))
         port = urlsplit(str(before["url"])).port or 0
-        if before["run_id"] != run_id:
-            return 0
         listening_on(port).close()
-    except (OSError, RunStop, ValueError, KeyError, PortTaken):
+    except (OSError, ValueError, KeyError, PortTaken):
         return 0
     return port

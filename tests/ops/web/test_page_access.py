@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from minibot.kernel.canonical import encode
 from minibot.ops.one_time_code import CODE_S, Codes
 from minibot.ops.web.access import BODY_BYTES_MAX
 from minibot.ops.web.bounded_http import CONNECTIONS_MAX
@@ -505,3 +506,18 @@ def test_restarted_page_has_its_port_again_and_the_cookie_stays_good(
             assert second.ask("/session", cookie=cookie).document == {"is_open": True}
         finally:
             again.close()
+
+
+def test_page_of_an_orphan_leaves_the_address_of_the_next_run(
+    short_run: ShortRun, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """A killed launcher's `ops` may close while the page of the next run is there already."""
+    with served(short_run, tmp_path_factory.mktemp("orphan")) as page:
+        address = page.var.page_address
+        following = encode({"run_id": "the_next_run", "url": "http://127.0.0.1:1/"}) + b"\n"
+        address.write_bytes(following)
+        page.server.close()
+        assert address.read_bytes() == following
+
+        PageServer(Manifest.load(page.var.run(page.run_id)), page.var, 0).close()
+        assert not address.exists()
