@@ -81,10 +81,12 @@ class PageServer:
             self._var.page_address.unlink(missing_ok=True)
 
     def _metrics(self) -> JsonObject:
+        """Return the run's `metrics.json`; empty before its first, also beside a former run's."""
         try:
-            return read_hashed(self._var.metrics / METRICS_FILE)
+            found = read_hashed(self._var.metrics / METRICS_FILE)
         except (OSError, RunStop):
             return {}
+        return found if found.get("run_id") == self._run.run_id else {}
 
 
 def _address_in(var: Var) -> JsonObject:

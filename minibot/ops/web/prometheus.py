@@ -30,7 +30,7 @@ class Known(NamedTuple):
     Attributes:
         status: The newest status.
         age_ms: Its age in wall-clock milliseconds.
-        metrics: Content of `var/metrics/metrics.json`; empty before the first.
+        metrics: Content of the run's `var/metrics/metrics.json`; empty before its first.
         health: The last `health` event of each role, with `role`, and `ts`, its market time.
         provider: The venue's name.
         streamed: Server-sent events written so far.

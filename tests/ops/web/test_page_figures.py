@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from minibot.engine.recorded_run import Recorded
 from minibot.events.model import EXIT, Event, RiskAction
 from minibot.events.names import RISK_ACTIONS
+from minibot.kernel.files import read_hashed, write_hashed
 from minibot.ops.data_age import silence_ms
 from minibot.ops.web import run_view
 from minibot.ops.web.live_documents import live_document
@@ -25,6 +26,7 @@ from minibot.ops.web.prometheus import METRICS, Known, samples_of
 from minibot.ops.web.run_routes import STREAMS_MAX
 from minibot.replay.explain.snapshot_at import BARS_SHOWN
 from minibot.runtime.manifest import Manifest
+from minibot.runtime.runfiles import METRICS_FILE
 from minibot.runtime.running import STALE_MS
 from minibot.watchdog.ending import Phase
 from tests.ops.web.served import ANSWER_S, Served, served
@@ -110,6 +112,19 @@ def test_metrics_agree_with_the_live_figures_of_the_same_status(page: Served) ->
         assert value("backlog_events", role) == entry["backlog"]
     held = [each for each in live["symbols"].values() if each["entry"] is not None]
     assert value("open_positions") == len(held)
+
+
+def test_figures_of_a_former_run_are_none_of_this_one(page: Served) -> None:
+    """Until a run has written its first figures, `metrics.json` holds those of the run before."""
+    path = page.var.metrics / METRICS_FILE
+    own = read_hashed(path)
+    assert "minibot_events_total" in samples(page)
+    try:
+        write_hashed(path, own | {"run_id": "the_run_before"}, generation=1)
+        assert "minibot_events_total" not in samples(page)
+        assert "minibot_exchange_errors_total" not in samples(page)
+    finally:
+        write_hashed(path, own, generation=1)
 
 
 def test_data_grow_stale_in_the_metrics_while_the_market_role_is_silent(page: Served) -> None:
