@@ -613,6 +613,32 @@ def test_end_is_told_although_the_last_look_at_the_queues_fails(
     assert [got.title.rpartition(" ")[2] for got in wire.got] == ["ended"]
 
 
+def test_end_is_told_although_the_last_look_takes_too_long(
+    short_run: ShortRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slow disk at the end of a run makes no lost launcher of one whose status has its end."""
+    is_reading, is_read = threading.Event(), threading.Event()
+
+    def reads(service: AlertService) -> None:
+        is_reading.set()
+        is_read.wait(DEADLINE_S)
+
+    monkeypatch.setattr(AlertService, "_read", reads)
+    monkeypatch.setattr(run_alerts, "LOOK_S", 0.001)
+    monkeypatch.setattr(run_alerts, "LAST_S", 0.05)
+    var = Var(Path(shutil.copytree(short_run.var, tmp_path / "var")))
+    wire = Wire()
+    service = AlertService(section(), var, Manifest.load(var.run(short_run.run_id)), [wire])
+    try:
+        assert is_reading.wait(DEADLINE_S)
+        service.take(canonical.decode(var.status.read_bytes().rstrip(b"\n")))
+        service.close()
+    finally:
+        is_read.set()
+
+    assert [each.kind for got in wire.got for each in got.alerts] == [END_KIND]
+
+
 def test_end_on_record_is_told_by_a_service_that_got_no_status(
     short_run: ShortRun, tmp_path: Path
 ) -> None:

@@ -79,17 +79,24 @@ class AlertService:
     def close(self) -> None:
         """Look once more, deliver for a time, and close.
 
-        An end that no status has is reported from the journal; a run without any, as lost.
+        An end that no look has reported by then, as on a slow disk, is reported from the newest
+        status, else from the journal; a run without any end, as lost.
         """
         end_s = time.monotonic() + LAST_S
         self._ended.set()
         self._thread.join(LAST_S)
-        if not self._is_over and self._end is not None:
-            self._put(end_alert_of(self._var, self._run_id, self._end, self._status))
-        elif not self._is_over:
-            self._put(lost_alert(self._var, self._run_id, self._status))
+        if not self._is_over:
+            self._put(self._last_alert())
         if self._delivery is not None:
             self._delivery.close(max(0.5, end_s - time.monotonic()))
+
+    def _last_alert(self) -> Alert:
+        status = self._status
+        if status is not None and status["ended"] is not None:
+            return end_alert(self._var, status)
+        if self._end is not None:
+            return end_alert_of(self._var, self._run_id, self._end, status)
+        return lost_alert(self._var, self._run_id, status)
 
     def _work(self) -> None:
         while not self._ended.wait(LOOK_S):
