@@ -19,7 +19,7 @@ from minibot.kernel.errors import MinibotError, RunStop, Transient
 from minibot.kernel.threads import DaemonThread, SignalEvent
 from minibot.ops.alerts.alert import CRITICAL, WARNING, Alert
 from minibot.ops.alerts.delivery import PAUSE_S_MAX, Delivery
-from minibot.ops.alerts.endings import end_alert, lost_alert, stop_id
+from minibot.ops.alerts.endings import end_alert, end_ids, lost_alert
 from minibot.ops.alerts.outbox import OUTBOX, Outbox
 from minibot.ops.alerts.status_rules import hour_of
 from minibot.ops.guard_sources import Progress, Source
@@ -329,10 +329,12 @@ class LeftBehind:
     ) -> None:
         # The end of a run that was over before the guard came is no news.
         if gone.run_id == self._seen and gone.status is not None:
-            if gone.ended is None and not outbox.knows(stop_id(gone.run_id)):
-                delivery.put(lost_alert(self._var, gone.run_id, gone.status))
-            elif gone.ended is not None:
+            # The launcher may die behind the record of an end, which `ops` reports from there.
+            is_reported = any(map(outbox.knows, end_ids(gone.run_id)))
+            if gone.ended is not None:
                 delivery.put(end_alert(self._var, gone.status))
+            elif not is_reported:
+                delivery.put(lost_alert(self._var, gone.run_id, gone.status))
         until_s = time.monotonic() + LEFT_S
         while not delivery.is_done and time.monotonic() < until_s and not ended.wait(LOOK_S / 4):
             if living_run(self._var) is not None:

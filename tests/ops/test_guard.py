@@ -27,7 +27,7 @@ from minibot.kernel.files import Files
 from minibot.kernel.queue import CURSOR_FILE
 from minibot.kernel.threads import SignalEvent
 from minibot.ops import night_guard
-from minibot.ops.alerts.alert import WARNING, Alert
+from minibot.ops.alerts.alert import INFO, WARNING, Alert
 from minibot.ops.alerts.delivery import Delivery
 from minibot.ops.alerts.outbox import GUARD_OUTBOX, OUTBOX, Outbox
 from minibot.ops.alerts.targets import AddressTarget, Message, Outcome
@@ -35,6 +35,7 @@ from minibot.ops.guard_sources import Progress, UrlSource, VarSource, progress_o
 from minibot.ops.night_guard import DATA, DECISIONS, HEARD, SEQUENCE, Guard, LeftBehind, Watch
 from minibot.ops.web.live_documents import live_document
 from minibot.runtime.paths import Var
+from minibot.runtime.stop import END_KIND, STOP_KIND
 from minibot.watchdog.ending import Phase
 from tests.ops.alert_hosts import WebHost
 from tests.ops.watched_nights import guarding, to_program, write_secrets
@@ -419,6 +420,25 @@ def test_full_disk_keeps_no_alert_from_its_target_and_repeats_none(
     wait_until(has_both, "the host that was away is there")
     assert [got.title for got in mail.got] == ["left behind"]
     assert [got.title for got in away.got] == ["left behind"]
+
+
+@pytest.mark.parametrize("kind", [END_KIND, STOP_KIND])
+def test_end_that_ops_has_reported_from_the_journal_is_no_lost_launcher(
+    tmp_path: Path, kind: str
+) -> None:
+    """A launcher that died behind the record of its end left a status without one."""
+    var = Var(tmp_path / "var")
+    outbox = Outbox(var.ops, OUTBOX, "run")
+    outbox.put(Alert.of("run", kind, kind, INFO, "its end", "body", is_always=True), ["mail"])
+    outbox.close()
+    mail = Host("mail", is_there=True)
+    left = LeftBehind(var, lambda outbox: Delivery(outbox, [mail], 20))
+    seen = replace(progress(1), run_id="run", status={"roles": {}, "now_ms": 0})
+    left.take(seen, is_silent=False)
+    left.take(seen, is_silent=True)
+    left.deliver(SignalEvent())
+
+    assert [got.title for got in mail.got] == ["its end"]
 
 
 class Hours(SignalEvent):

@@ -23,9 +23,9 @@ POSITIONS_MAX: Final = 20
 UNKNOWN: Final = "unknown: the run reported no status"
 
 
-def stop_id(run_id: str) -> str:
-    """Return the id of the alert of a run's STOP."""
-    return f"{run_id}/{STOP_KIND}/{STOP_KIND}"
+def end_ids(run_id: str) -> tuple[str, str]:
+    """Return the ids of the alerts of a run's recorded ends: its STOP, and its end in order."""
+    return f"{run_id}/{STOP_KIND}/{STOP_KIND}", f"{run_id}/{END_KIND}/{END_KIND}"
 
 
 def stop_alert(
