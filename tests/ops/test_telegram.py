@@ -16,10 +16,12 @@ from minibot.ops.alerts import answers
 from minibot.ops.alerts import telegram as chats
 from minibot.ops.alerts.answers import ANSWERS
 from minibot.ops.alerts.telegram import TelegramChat, token_and_chat
+from minibot.ops.entry_bars import ENDING
 from minibot.ops.figures_of_role import facts_of
 from minibot.ops.live_status import LiveStatus
 from minibot.runtime.paths import Var
 from minibot.runtime.running import STALE_MS
+from minibot.watchdog.ending import Phase
 from tests.nights.night import Night
 from tests.ops.alert_hosts import Got, WebHost
 from tests.ops.web.served import status_of
@@ -189,6 +191,16 @@ def test_answer_says_that_a_real_market_sends_no_price(short_run: ShortRun, comm
 
     assert "no price from" not in answer(fresh)
     assert "no price from stream.example:443 since " in answer(silent)
+
+
+def test_why_says_that_a_run_which_ends_buys_nothing(short_run: ShortRun) -> None:
+    """From the announced end on risk refuses every entry, as the page says too."""
+    status = status_of(short_run)
+
+    assert ENDING not in answers.why_answer(status)
+    assert answers.why_answer(status | {"phase": Phase.CLOSING.value}).startswith(f"{ENDING}\n")
+    over = status | {"phase": Phase.DRAINED.value, "ended": {"reason_code": "END", "kind": "END"}}
+    assert ENDING not in answers.why_answer(over)
 
 
 def _code(question: str) -> str:

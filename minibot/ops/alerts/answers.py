@@ -8,8 +8,9 @@ from typing import Any, Final
 from minibot.events.names import EXECUTION_ROLE, RISK_ROLE, STRATEGY_ROLE
 from minibot.ops.alerts.endings import standing_lines
 from minibot.ops.data_age import silence_of
+from minibot.ops.entry_bars import bars_of_run
 from minibot.ops.figures_of_role import facts_of
-from minibot.report.entry_notices import account_notice, bars_of
+from minibot.report.entry_notices import account_notice
 from minibot.report.figures import counted, duration, money, price
 from minibot.runtime.clock import wall_ms
 from minibot.runtime.running import STALE_MS
@@ -25,7 +26,7 @@ def answer_to(command: str, status: Status) -> str:
     age_ms = wall_ms() - int(status["written_ms"])
     if status["ended"] is not None or age_ms <= STALE_MS:
         return ANSWERS[command](status)
-    text = ANSWERS[command]({**status, "phase": f"was {status['phase']}"})
+    text = ANSWERS[command]({**status, "is_old": True})
     return f"No news of this run for {age_ms // 1000} s; its last news:\n{text}"
 
 
@@ -34,6 +35,7 @@ def status_answer(status: Status) -> str:
     risk = facts_of(status, RISK_ROLE)
     ended = status["ended"]
     how = status["phase"] if ended is None else f"ended: {ended['reason_code']}"
+    how = f"was {how}" if status.get("is_old") else how
     passed = duration(max(0, status["now_ms"] - status["origin_ms"]))
     lines = [f"{status['run_id']}, {status['profile']}: {how}, for {passed}"]
     if "equity" in risk:
@@ -60,9 +62,9 @@ def profit_answer(status: Status) -> str:
 
 
 def why_answer(status: Status) -> str:
-    """Return why nothing is bought right now: what stops all entries, then symbol by symbol."""
+    """Return why nothing is bought right now: what stops entries, then symbol by symbol."""
     decisions = facts_of(status, STRATEGY_ROLE).get("decisions", {})
-    lines = [*bars_of(facts_of(status, RISK_ROLE), status["now_ms"]), *silence_of(status)]
+    lines = bars_of_run(status)
     for symbol, decision in list(decisions.items())[:SYMBOLS_MAX]:
         line, failed = f"{symbol}: {decision['reason']}", decision.get("against")
         if failed:

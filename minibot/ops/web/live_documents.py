@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any
 
 from minibot.accounting.performance import Carried
 from minibot.events.model import JsonObject
@@ -21,14 +21,12 @@ from minibot.events.names import (
     STRATEGY_ROLE,
 )
 from minibot.events.reasons import HALTED
-from minibot.ops.data_age import price_ms_of, silence_of
+from minibot.ops.data_age import price_ms_of
+from minibot.ops.entry_bars import bars_of_run, is_ending
 from minibot.ops.figures_of_role import facts_of
-from minibot.report.entry_notices import bars_of, entries_of, entry_notice, locks_of
+from minibot.report.entry_notices import entries_of, entry_notice, locks_of
 from minibot.report.trades import RoundTrip
 from minibot.runtime.running import STALE_MS
-from minibot.watchdog.ending import Phase
-
-ENDING: Final = "ending: no new entries"
 
 
 def live_document(status: Mapping[str, Any], age_ms: int) -> JsonObject:
@@ -41,8 +39,6 @@ def live_document(status: Mapping[str, Any], age_ms: int) -> JsonObject:
     risk, strategy = facts_of(status, RISK_ROLE), facts_of(status, STRATEGY_ROLE)
     execution, market = facts_of(status, EXECUTION_ROLE), facts_of(status, MARKET_ROLE)
     is_running = status["ended"] is None
-    # From `run_ending` on risk refuses every entry.
-    is_ending = is_running and status["phase"] != Phase.RUNNING.value
     # A profile without AI has none that could be off.
     is_ai_off = bool(status["ai_off"]) and AI_ROLE in status["roles"]
     return {
@@ -70,13 +66,9 @@ def live_document(status: Mapping[str, Any], age_ms: int) -> JsonObject:
                 *("exposure", "headroom", "is_halted", "orders_per_minute"),
             )
         }
-        | {"entries": HALTED if is_ending else entries_of(risk, status["now_ms"])},
+        | {"entries": HALTED if is_ending(status) else entries_of(risk, status["now_ms"])},
         "locks": locks_of(risk, status["now_ms"]),
-        "barred": [
-            *([ENDING] if is_ending else ()),
-            *bars_of(risk, status["now_ms"]),
-            *silence_of(status),
-        ],
+        "barred": bars_of_run(status),
         "entry_stops": entry_notice(risk.get("entry_stops")) or None,
         "decisions": strategy.get("decisions", {}),
         "decided_ms": strategy.get("now"),
