@@ -10,7 +10,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from minibot.events.names import STRATEGY_ROLE
+from minibot.events.names import AI_ROLE, STRATEGY_ROLE
 from minibot.kernel.errors import Refusal
 from minibot.ops.alerts import answers
 from minibot.ops.alerts import telegram as chats
@@ -201,6 +201,15 @@ def test_why_says_that_a_run_which_ends_buys_nothing(short_run: ShortRun) -> Non
     assert answers.why_answer(status | {"phase": Phase.CLOSING.value}).startswith(f"{ENDING}\n")
     over = status | {"phase": Phase.DRAINED.value, "ended": {"reason_code": "END", "kind": "END"}}
     assert ENDING not in answers.why_answer(over)
+
+
+def test_health_is_silent_of_an_ai_that_the_profile_has_not(short_run: ShortRun) -> None:
+    """An AI that nobody asked for has not failed."""
+    status = status_of(short_run) | {"ai_off": True}
+    without = {name: each for name, each in status["roles"].items() if name != AI_ROLE}
+
+    assert "; AI off\n" in answers.health_answer(status)
+    assert "AI" not in answers.health_answer(status | {"roles": without})
 
 
 def _code(question: str) -> str:

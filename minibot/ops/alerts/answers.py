@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from minibot.events.names import EXECUTION_ROLE, RISK_ROLE, STRATEGY_ROLE
+from minibot.events.names import AI_ROLE, EXECUTION_ROLE, RISK_ROLE, STRATEGY_ROLE
 from minibot.ops.alerts.endings import standing_lines
 from minibot.ops.data_age import silence_of
 from minibot.ops.entry_bars import bars_of_run
@@ -76,9 +76,11 @@ def why_answer(status: Status) -> str:
 
 
 def health_answer(status: Status) -> str:
-    """Return the state of each role, and the age of the status."""
+    """Return the age of the status, whether a profile's AI is on, and the state of each role."""
     age_s = max(0, wall_ms() - int(status["written_ms"])) // 1000
-    lines = [f"Status {age_s} s old; AI {'off' if status['ai_off'] else 'on'}"]
+    lines = [f"Status {age_s} s old"]
+    if AI_ROLE in status["roles"]:
+        lines[0] += f"; AI {'off' if status['ai_off'] else 'on'}"
     for role, each in status["roles"].items():
         beat = each["heartbeat"]
         state = beat.get("state", "STARTING") if each["running"] else "ended"
