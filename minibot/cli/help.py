@@ -6,8 +6,8 @@ import argparse
 
 from minibot.cli.main import ALIASES, CANNOT_RUN, parser, print_unknown_verb, verb_parser, verbs
 from minibot.cli.support.output import show, show_json
-from minibot.cli.support.verb_groups import GROUPS, overview
 from minibot.report.columns import width_now
+from minibot.runtime.verb_groups import GROUPS, overview
 
 HELP = "all verbs by group, or the flags of one verb"
 EXAMPLE = "minibot help night"

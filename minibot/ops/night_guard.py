@@ -24,6 +24,7 @@ from minibot.ops.alerts.outbox import OUTBOX, Outbox
 from minibot.ops.alerts.status_rules import hour_of
 from minibot.ops.guard_sources import Progress, Source
 from minibot.runtime.clock import awake_ns, wall_ms
+from minibot.runtime.command_place import place_from_afar
 from minibot.runtime.paths import Var
 from minibot.runtime.running import living_run
 from minibot.runtime.stop import STOP_KIND
@@ -218,9 +219,10 @@ class Guard:
             text, kind = f"No longer: {what}.", f"{kind}_over"
         event_id = f"{hour_of(wall_ms())}:{wall_ms()}"
         print(title, file=sys.stderr, flush=True)
-        self._delivery.put(
-            Alert.of(run_id, kind, event_id, level, title, text, is_urgent=begins, is_always=True)
-        )
+        flags = {"is_urgent": begins, "is_always": True}
+        alert = Alert.of(run_id, kind, event_id, level, title, text, **flags)
+        # The folder of a run behind a page is not known here.
+        self._delivery.put(alert if self._left is None else alert.placed(self._left.place))
 
     def _ping(self, now_s: float) -> None:
         """Request the monitor's address in a thread; a slow monitor delays nothing."""
@@ -250,10 +252,14 @@ class LeftBehind:
     Args:
         var: The folders of the run.
         deliver: Makes a delivery of an outbox.
+
+    Attributes:
+        place: Place that commands in alerts name.
     """
 
     def __init__(self, var: Var, deliver: Callable[[Outbox], Delivery]) -> None:
         self._var = var
+        self.place = place_from_afar(var.root)
         self._deliver = deliver
         self._lock = threading.Lock()
         self._gone: Progress | None = None
@@ -332,9 +338,10 @@ class LeftBehind:
             # The launcher may die behind the record of an end, which `ops` reports from there.
             is_reported = any(map(outbox.knows, end_ids(gone.run_id)))
             if gone.ended is not None:
-                delivery.put(end_alert(self._var, gone.status))
+                delivery.put(end_alert(self._var, gone.status).placed(self.place))
             elif not is_reported:
-                delivery.put(lost_alert(self._var, gone.run_id, gone.status))
+                lost = lost_alert(self._var, gone.run_id, gone.status)
+                delivery.put(lost.placed(self.place))
         until_s = time.monotonic() + LEFT_S
         while not delivery.is_done and time.monotonic() < until_s and not ended.wait(LOOK_S / 4):
             if living_run(self._var) is not None:

@@ -10,8 +10,8 @@ import pytest
 
 from minibot.cli.main import parsed, verbs
 from minibot.cli.support.output import placed, speaking_of
-from minibot.cli.support.place import PLACELESS, PROFILED, Place
 from minibot.cli.support.profile import profile_of_start
+from minibot.runtime.command_place import PLACELESS, PROFILED, Place
 from tests.runs import verb
 
 DEMO = "config/nore-demo.v1.json"

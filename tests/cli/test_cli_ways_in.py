@@ -10,12 +10,12 @@ import pytest
 from minibot.cli.main import parsed, verb_parser, verbs
 from minibot.cli.main import parser as parser_of
 from minibot.cli.support.own_profile import DEMO, profile_for_night
-from minibot.cli.support.verb_groups import GROUPS, overview
 from minibot.kernel.errors import Refusal
 from minibot.runtime.configuration.config import load_config
 from minibot.runtime.paths import Var
 from minibot.runtime.running import RunLock, note_current
 from minibot.runtime.stop import OPERATOR, arm
+from minibot.runtime.verb_groups import GROUPS, overview
 from tests.runs import ShortRun, verb
 
 

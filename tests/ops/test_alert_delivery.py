@@ -50,7 +50,7 @@ from minibot.runtime.configuration.config_sections import AlertsSection
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
 from minibot.runtime.secrets import Secrets
-from minibot.runtime.stop import END_KIND
+from minibot.runtime.stop import END_KIND, STOP_KIND
 from tests.ops.alert_evening import PAUSED, STOOD_STILL
 from tests.ops.alert_hosts import WebHost, broken_host
 from tests.runs import ShortRun
@@ -611,6 +611,19 @@ def test_end_is_told_although_the_last_look_at_the_queues_fails(
     service.close()
 
     assert [got.title.rpartition(" ")[2] for got in wire.got] == ["ended"]
+
+
+def test_commands_of_an_alert_are_of_the_folder_of_its_run(
+    stopped_run: ShortRun, tmp_path: Path
+) -> None:
+    """Whoever reads it on a phone types the command elsewhere: it finds the run all the same."""
+    var = Var(Path(shutil.copytree(stopped_run.var, tmp_path / "var")))
+    wire = Wire()
+    service = AlertService(section(), var, Manifest.load(var.run(stopped_run.run_id)), [wire])
+    service.close()
+
+    stop = next(each for got in wire.got for each in got.alerts if each.kind == STOP_KIND)
+    assert f"minibot status --var {var.root}; minibot report --var {var.root} latest" in stop.text
 
 
 def test_end_is_told_although_the_last_look_takes_too_long(

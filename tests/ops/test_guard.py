@@ -441,6 +441,19 @@ def test_end_that_ops_has_reported_from_the_journal_is_no_lost_launcher(
     assert [got.title for got in mail.got] == ["its end"]
 
 
+def test_lost_launcher_is_reported_with_the_folder_of_its_run(tmp_path: Path) -> None:
+    """The remedy works where it is typed, and the next start is the one on that folder."""
+    var = Var(tmp_path / "var")
+    mail = Host("mail", is_there=True)
+    left = LeftBehind(var, lambda outbox: Delivery(outbox, [mail], 20))
+    seen = replace(progress(1), run_id="run", status={"roles": {}, "now_ms": 0}, ended=None)
+    left.take(seen, is_silent=False)
+    left.take(seen, is_silent=True)
+    left.deliver(SignalEvent())
+
+    assert f"Remedy: see minibot status --var {var.root};" in mail.got[0].body
+
+
 class Hours(SignalEvent):
     """Event that is set at a time of a clock of its own, which each wait moves on at once.
 

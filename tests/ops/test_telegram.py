@@ -254,6 +254,18 @@ def test_chat_acts_only_where_it_may_and_not_in_a_group(
 
 
 @pytest.mark.process
+def test_refusal_of_a_command_names_the_folder_of_its_run(tmp_path: Path) -> None:
+    """A command that is typed elsewhere finds the run that was asked about."""
+    server = BotServer()
+    with server.host:
+        chat = chat_with(server, Var(tmp_path), "run", may_act=True)
+        answer = chat.answer(_code(chat.answer("/stop")))
+        chat.close()
+
+    assert f"minibot status --var {tmp_path}" in answer
+
+
+@pytest.mark.process
 def test_bot_that_another_program_polls_warns_and_goes_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

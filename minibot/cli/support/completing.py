@@ -18,11 +18,11 @@ from argcomplete.completers import FilesCompleter
 from minibot.cli.main import ALIASES, parser, verbs
 from minibot.cli.support.own_profile import SCHEMA, own_profiles
 from minibot.cli.support.selection import var_of
-from minibot.cli.support.verb_groups import GROUPS
 from minibot.kernel.errors import MinibotError
 from minibot.runtime.configuration.config_files import EXTENDS, SHIPPED, read_profile
 from minibot.runtime.paths import PROJECT
 from minibot.runtime.runfiles import LATEST, run_folders
+from minibot.runtime.verb_groups import GROUPS
 
 BASE: Final = SHIPPED / "nore.v1.json"
 RUN: Final = "RUN"

@@ -26,9 +26,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from minibot.cli.support.help_text import WIDTH_MIN
-from minibot.cli.support.place import Place, folder_word
 from minibot.kernel.threads import DaemonThread
 from minibot.report.columns import filled
+from minibot.runtime.command_place import Place, folder_word
 
 if TYPE_CHECKING:
     from minibot.report.summary import Row

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from minibot.cli.support.packed import ARCHIVE, is_bundle, unpacked
-from minibot.cli.support.place import PLACELESS, Place, folder_word
 from minibot.kernel.errors import Refusal
 from minibot.report.figures import plain_text
+from minibot.runtime.command_place import PLACELESS, Place, folder_word
 from minibot.runtime.paths import Var, plain, resolve
 from minibot.runtime.runfiles import LATEST, is_run_folder, is_unbegun, own_runs, refuse_closed
 

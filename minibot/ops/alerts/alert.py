@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from minibot.events.model import JsonObject
 from minibot.runtime.clock import wall_ms
+from minibot.runtime.command_place import Place
 
 INFO: Final = "info"
 WARNING: Final = "warning"
@@ -71,6 +72,10 @@ class Alert:
             is_always,
             wall_ms(),
         )
+
+    def placed(self, place: Place) -> Alert:
+        """Return the alert with a text whose commands name a place."""
+        return replace(self, text=place.named_in(self.text))
 
     def passes(self, level_min: str) -> bool:
         """Return whether the alert is sent under a least level; `is_always` passes any."""

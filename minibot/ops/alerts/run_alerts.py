@@ -25,6 +25,7 @@ from minibot.ops.alerts.outbox import HELD_MAX, OUTBOX, Outbox
 from minibot.ops.alerts.status_rules import StatusRules
 from minibot.ops.alerts.targets import Target, secrets_of, targets_of
 from minibot.ops.part_events import PartEvents
+from minibot.runtime.command_place import place_from_afar
 from minibot.runtime.configuration.config_sections import AlertsSection
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
@@ -52,6 +53,7 @@ class AlertService:
     ) -> None:
         self._section = section
         self._var = var
+        self._place = place_from_afar(var.root)
         self._run_id = manifest.run_id
         recorded = Recorded.open(var.run(manifest.run_id))
         self._stops = PartEvents(recorded, STOP_JOURNAL)
@@ -184,6 +186,7 @@ class AlertService:
     def _put(self, alert: Alert) -> None:
         if not alert.passes(self._section.level_min):
             return
+        alert = alert.placed(self._place)
         if self._delivery is not None:
             self._delivery.put(alert)
         elif alert.is_urgent or alert.is_always or len(self._early) < HELD_MAX:

@@ -34,6 +34,7 @@ from minibot.ops.actions import act
 from minibot.ops.alerts.answers import ANSWERS, answer_to
 from minibot.ops.alerts.targets import address_of, secrets_of
 from minibot.runtime.clock import wall_ms
+from minibot.runtime.command_place import place_from_afar
 from minibot.runtime.configuration.config_sections import AlertsSection
 from minibot.runtime.manifest import Manifest
 from minibot.runtime.paths import Var
@@ -93,6 +94,7 @@ class TelegramChat:
         self, var: Var, run_id: str, token: str, chat_id: int, *, may_act: bool, base_url: str = ""
     ) -> None:
         self._var = var
+        self._place = place_from_afar(var.root)
         self._run_id = run_id
         self._token = token
         self._chat_id = chat_id
@@ -124,6 +126,9 @@ class TelegramChat:
 
     def answer(self, text: str) -> str:
         """Return the answer to a message of the chat; a right confirmation acts on the run."""
+        return self._place.named_in(self._answer(text))
+
+    def _answer(self, text: str) -> str:
         words = text.split()
         command = words[0].removeprefix("/").partition("@")[0].lower() if words else ""
         if command in ANSWERS:

@@ -17,8 +17,10 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
 from typing import Any, Final
 
+from minibot.kernel import canonical
 from minibot.kernel.errors import Refusal
 from minibot.kernel.files import ensure_folder, write_atomic
+from minibot.runtime.command_place import Place
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -42,6 +44,8 @@ OPEN: Final = ("/", "/login")
 """Paths that, like the assets, need neither token nor cookie: none shows a figure of the run."""
 SESSION: Final = "/session"
 """Open path that says whether token or cookie is good; the page requests it before any figure."""
+NOWHERE: Final = Place()
+"""Place that names nothing."""
 CSP: Final = b"content-security-policy"
 HEADERS: Final = (
     (
@@ -87,14 +91,18 @@ class Guarded:
         token: The token of `var`.
         port: The port of the page; other names of this machine are refused (DNS rebinding).
         run_id: The run of the page.
+        place: Place that commands in refusals name.
 
     Attributes:
         cookie: Name of the cookie.
         session: Its value; the token cannot be had from it.
     """
 
-    def __init__(self, app: App, token: str, port: int, run_id: str) -> None:
+    def __init__(
+        self, app: App, token: str, port: int, run_id: str, place: Place = NOWHERE
+    ) -> None:
         self._app = app
+        self._place = place
         self._token = token.encode()
         self.cookie = f"{COOKIE}{port}"
         self.session = hmac.new(self._token, f"cookie of {run_id}".encode(), "sha256").hexdigest()
@@ -119,35 +127,36 @@ class Guarded:
 
         if refused is not None:
             status, words = refused
-            await _answer(send_with_headers, status, b'{"detail":"' + words + b'"}')
+            detail = canonical.encode({"detail": self._place.named_in(words)})
+            await _answer(send_with_headers, status, detail)
         elif scope["path"] == SESSION:
             is_open = b"true" if self._is_known(headers) else b"false"
             await _answer(send_with_headers, 200, b'{"is_open":' + is_open + b"}")
         else:
             await self._app(scope, receive, send_with_headers)
 
-    def _refused(self, scope: Scope, headers: dict[bytes, bytes]) -> tuple[int, bytes] | None:
+    def _refused(self, scope: Scope, headers: dict[bytes, bytes]) -> tuple[int, str] | None:
         if headers.get(b"host", b"").decode("latin-1") not in self._hosts:
-            return 403, b"this name is not the page's: open the address that minibot page prints"
+            return 403, "this name is not the page's: open the address that minibot page prints"
         origin = headers.get(b"origin")
         if origin is not None and origin.decode("latin-1") not in self._origins:
-            return 403, b"another site asks: refused"
+            return 403, "another site asks: refused"
         length = headers.get(b"content-length", b"0")
         if not length.isdigit() or int(length) > BODY_BYTES_MAX:
-            return 413, b"the body is too large"
+            return 413, "the body is too large"
         if b"transfer-encoding" in headers:
-            return 411, b"give the length of the body"
+            return 411, "give the length of the body"
         path = scope["path"]
         if path == SESSION and scope["method"] not in SAFE:
             # HTTP would take a good answer to CONNECT for a tunnel, which has no body.
-            return 405, b"this path is only read"
+            return 405, "this path is only read"
         if path in OPEN or path.startswith(ASSETS) or path == SESSION:
             return None
         by_header = self._has_token(headers.get(b"authorization", b""))
         if not self._is_known(headers):
-            return 401, b"give the token of var/ops/token, or open the page by minibot page"
+            return 401, "give the token of var/ops/token, or open the page by minibot page"
         if scope["method"] not in SAFE and not by_header and ASKS not in headers:
-            return 403, b"a form of another site may have asked: refused"
+            return 403, "a form of another site may have asked: refused"
         return None
 
     def _is_known(self, headers: dict[bytes, bytes]) -> bool:

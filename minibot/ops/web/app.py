@@ -6,6 +6,7 @@ request file, as every operator's verb does; nothing here writes an event or for
 
 from __future__ import annotations
 
+from html import escape
 from importlib import resources
 from typing import Any, Final
 from urllib.parse import unquote_plus
@@ -28,6 +29,7 @@ from minibot.ops.web.nights import NoSuchNight
 from minibot.ops.web.prometheus import Known, metrics_text
 from minibot.ops.web.run_routes import HTML, run_routes
 from minibot.ops.web.run_view import RunView
+from minibot.runtime.command_place import Place, place_from_afar
 
 API: Final = "/api/v1"
 FILES: Final = {
@@ -51,6 +53,8 @@ REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
     500: {"description": "A file of the run is damaged: the answer has the reason code."},
 }
 """Answers of the guard and of the handlers of errors, which every path can give."""
+PLACED: Final = "minibot status"
+"""Command whose flags are those of each command that the page names."""
 METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -69,8 +73,9 @@ def app_of(run: RunView, codes: Codes) -> FastAPI:
         redoc_url=None,
         responses=REFUSALS,
     )
-    _add_errors(app)
-    _add_page(app, codes)
+    place = place_from_afar(run.var.root)
+    _add_errors(app, place)
+    _add_page(app, codes, place)
 
     @app.get("/metrics", tags=["metrics"], response_class=Response)
     def metrics() -> Response:
@@ -89,13 +94,13 @@ def app_of(run: RunView, codes: Codes) -> FastAPI:
     return app
 
 
-def _add_errors(app: FastAPI) -> None:
+def _add_errors(app: FastAPI, place: Place) -> None:
     @app.exception_handler(Refusal)
     def refused(request: Request, error: Refusal) -> JSONResponse:
         status = 404 if isinstance(error, NoSuchNight) else 409
-        fields: dict[str, Any] = {"detail": str(error)}
+        fields: dict[str, Any] = {"detail": place.named_in(str(error))}
         if isinstance(error, ConfigError):
-            fields["violations"] = list(error.violations)
+            fields["violations"] = [place.named_in(each) for each in error.violations]
         return JSONResponse(fields, status_code=status)
 
     @app.exception_handler(RequestValidationError)
@@ -106,7 +111,8 @@ def _add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(RunStop)
     def damaged(request: Request, error: RunStop) -> JSONResponse:
-        return JSONResponse({"detail": f"{error.reason_code}: {error.detail}"}, status_code=500)
+        detail = place.named_in(f"{error.reason_code}: {error.detail}")
+        return JSONResponse({"detail": detail}, status_code=500)
 
     @app.exception_handler(ClientDisconnect)
     def gone(request: Request, error: ClientDisconnect) -> Response:
@@ -119,10 +125,14 @@ def _add_errors(app: FastAPI) -> None:
         return JSONResponse({"detail": detail}, status_code=404)
 
 
-def _add_page(app: FastAPI, codes: Codes) -> None:
+def _add_page(app: FastAPI, codes: Codes, place: Place) -> None:
+    # The scripts append it to each command that they name.
+    flags = escape(place.named_in(PLACED).removeprefix(PLACED))
+    document = _content("page.html").replace(b'data-flags=""', f'data-flags="{flags}"'.encode())
+
     @app.get("/", include_in_schema=False)
     def page() -> Response:
-        return Response(_content("page.html"), media_type=HTML)
+        return Response(document, media_type=HTML)
 
     @app.get(f"{ASSETS}{{name}}", include_in_schema=False)
     def asset(name: str) -> Response:
@@ -149,8 +159,8 @@ def _content(name: str) -> bytes:
     return resources.files("minibot.ops.web").joinpath("assets", name).read_bytes()
 
 
-def guarded(app: FastAPI, token: str, port: int, run_id: str) -> Guarded:
-    """Return the application behind its guard."""
-    guard = Guarded(app, token, port, run_id)
+def guarded(app: FastAPI, token: str, port: int, run: RunView) -> Guarded:
+    """Return the application of a run behind its guard."""
+    guard = Guarded(app, token, port, run.run_id, place_from_afar(run.var.root))
     app.state.guard = guard
     return guard

@@ -49,7 +49,7 @@ class HttpServer:
         token = token_of(run.var.page_token)
         self._listening = listening_on(port)
         self.port: int = self._listening.getsockname()[1]
-        app = guarded(app_of(run, codes), token, self.port, run.run_id)
+        app = guarded(app_of(run, codes), token, self.port, run)
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app,

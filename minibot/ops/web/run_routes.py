@@ -17,6 +17,7 @@ from minibot.ops.web import live_documents
 from minibot.ops.web.access import CSP, Receive, Scope, Send
 from minibot.ops.web.nights import nights_of, report_of
 from minibot.ops.web.run_view import Live, RunView
+from minibot.runtime.command_place import place_from_afar
 
 STREAMS_MAX: Final = 20
 STREAM_S: Final = 1.0
@@ -112,11 +113,12 @@ def _add_past(routes: APIRouter, run: RunView) -> None:
         ended, flag = run.status()["ended"], flag_of(run.var)
         code = None if ended is None else ended["reason_code"]
         reason = REASONS.get(code) if code else None
+        remedy = None if reason is None else place_from_afar(run.var.root).named_in(reason.remedy)
         return {
             "ended": ended,
             "flag": flag,
             "meaning": None if reason is None else reason.meaning,
-            "remedy": None if reason is None else reason.remedy,
+            "remedy": remedy,
         }
 
     @routes.get("/nights")

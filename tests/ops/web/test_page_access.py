@@ -508,6 +508,19 @@ def test_restarted_page_has_its_port_again_and_the_cookie_stays_good(
             again.close()
 
 
+def test_commands_that_the_page_names_are_of_its_own_folder(page: Served) -> None:
+    """A run on another folder than the default one is not found by a bare `minibot page`."""
+    flags = f" --var {page.var.root}"
+    no_report = page.get("/api/v1/nights/20260101_000000/report")
+    nothing = page.post("/api/v1/act/unlock_symbol", {"symbol": "BTCUSDT"})
+
+    assert f'data-flags="{flags}"' in page.ask("/").body.decode()
+    assert f"minibot page{flags}" in page.ask(LIVE).document["detail"]
+    assert f"minibot runs{flags}" in no_report.document["detail"]
+    assert nothing.status == 409
+    assert f"minibot risk{flags}" in nothing.document["detail"]
+
+
 def test_page_of_an_orphan_leaves_the_address_of_the_next_run(
     short_run: ShortRun, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

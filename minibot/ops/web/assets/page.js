@@ -8,6 +8,8 @@ const SILENT_MS = 5000;
 // How long a table and an explanation may take, which goes back over the run.
 const TABLE_MS = 30000;
 const EXPLAIN_MS = 600000;
+// A command as it works for this run: with the folder of a run that is not in the default one.
+const verb = (words) => `minibot ${words}${document.body.dataset.flags}`;
 let live = null;
 // When figures came, and when anything did.
 let heardMs = 0;
@@ -334,7 +336,7 @@ function locked() {
   at("login").hidden = false;
   at("main").hidden = true;
   at("state").textContent = "LOCKED";
-  if (location.hash === "#refused") at("notice").textContent = "This code is used or too old. Type minibot page again.";
+  if (location.hash === "#refused") at("notice").textContent = `This code is used or too old. Type ${verb("page")} again.`;
 }
 function choose(tab) {
   for (const each of document.querySelectorAll("[role=tab]")) {
@@ -349,8 +351,8 @@ function choose(tab) {
   settings();
 }
 function silent() {
-  if (live && live.ended) unheard = "the run has ended, and its page with it: minibot report";
-  else unheard = `no answer from the page's process since ${clock(heardMs || Date.now())}; see minibot status`;
+  if (live && live.ended) unheard = "the run has ended, and its page with it: " + verb("report");
+  else unheard = `no answer from the page's process since ${clock(heardMs || Date.now())}; see ${verb("status")}`;
   at("notice").textContent = unanswered ? `${unanswered}; ${unheard}` : unheard;
   if (live === null) return;
   live.is_stale = true;
@@ -415,6 +417,7 @@ function begin() {
   for (const button of document.querySelectorAll("[data-act]")) button.addEventListener("click", () => act(button));
   at("symbol").addEventListener("change", charts);
   at("ask").addEventListener("submit", explainTyped);
+  at("page-verb").textContent = verb("page");
   beginSettings();
   views.prices = new Chart(at("prices"), explain);
   views.equity = new Chart(at("equity"), null);

@@ -75,7 +75,7 @@ async function changeSettings(put, taken_back) {
       at("notice").textContent = `not staged: ${(said.violations && said.violations.length ? said.violations.join("; ") : whyNot(said))}`;
     }
   } catch {
-    at("notice").textContent = "the page's process does not answer; use minibot settings in a terminal";
+    at("notice").textContent = `the page's process does not answer; use ${verb("settings")} in a terminal`;
   } finally {
     showSettings();
   }

@@ -1,4 +1,4 @@
-"""Place of a command line, its folder and profile, which the commands in its messages repeat.
+"""Place of a command line or a run: folder and profile that commands in messages repeat.
 
 A message comes from any room, which knows a verb's name and not where the user has it look.
 """
@@ -10,9 +10,9 @@ import re
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from minibot.cli.support.verb_groups import GROUPS
 from minibot.runtime.pasting import pasted
 from minibot.runtime.paths import resolve, shown_path
+from minibot.runtime.verb_groups import GROUPS
 
 PLACELESS: Final = {"completion", "exchange", "help", "restore", "seal-key", "tape"} | {
     *("new-config", "new-strategy", "strategy-check")
@@ -39,7 +39,7 @@ _HAS_PROFILE: Final = re.compile(r"(?<!\S)(?:-c|--config)\b")
 
 
 class Place(NamedTuple):
-    """Folder and profile of a command line.
+    """Folder and profile of a command line; of a run on page and in alerts the folder alone.
 
     Attributes:
         folder: The value of `--var`; empty for the default.
@@ -77,6 +77,15 @@ class Place(NamedTuple):
             for path in paths
         )
         return is_path or _HAS_VAR.search(words) is not None
+
+
+def place_from_afar(root: Path) -> Place:
+    """Return a folder as the place of messages that are read elsewhere, by its whole path.
+
+    As in `folder_word` the default one, and one that cannot be pasted, is left out.
+    """
+    path = os.path.abspath(root)
+    return Place(path if folder_word(Path(path)) else "")
 
 
 def folder_word(root: Path) -> str:
