@@ -175,10 +175,14 @@ def test_page_whose_process_is_gone_tells_no_run_that_goes_on(
     with served(short_run, tmp_path) as page:
         enter(chromium, f"http://{page.host}/", Codes(page.var.page_code).make())
         assert text(chromium, "state") == "RUNNING"
+        assert "s of market time" in text(chromium, "account")
+        assert text(chromium, "page-verb") == f"minibot page --var {page.var.root}"
         page.server.close()
         wait_until(lambda: "no answer" in text(chromium, "notice"), "its process is missed")
         assert "goes on" not in text(chromium, "notice")
+        assert text(chromium, "notice").endswith(f"see minibot status --var {page.var.root}")
         wait_until(lambda: text(chromium, "state") == "NO NEWS", "the state is not known")
+        assert "s of market time" not in text(chromium, "account")
         assert re.search(r"no news of this run for \d+ s", text(chromium, "verdict"))
 
         again = PageServer(Manifest.load(page.var.run(page.run_id)), page.var, page.port)

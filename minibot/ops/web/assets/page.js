@@ -116,7 +116,8 @@ function show() {
   at("clock").textContent = `${clock(live.now_ms)} UTC`;
   document.title = `${state} ${amount(result.pnl)} ${asset} - minibot`;
   at("verdict").textContent = verdict();
-  const age = live.price_ms === null ? null : Math.max(0, live.now_ms - live.price_ms);
+  // The status that would tell how old prices are is old itself.
+  const age = live.price_ms === null || live.is_stale ? null : Math.max(0, live.now_ms - live.price_ms);
   figures("account", [
     ["result", `${amount(result.pnl)} ${asset}`, tone(result.pnl)],
     ["equity", amount(live.risk.equity)],
