@@ -343,6 +343,7 @@ def test_setting_is_staged_and_taken_back_on_the_page(
     chromium.ask("at('setting-reason').value = ''")
     chromium.ask("document.querySelector('#staged button').click()")
     wait_until(lambda: "nothing" in text(chromium, "staged"), "it is taken back")
+    assert "999" in text(chromium, "pending")
 
     chromium.ask("at('setting').value = 'risk.positions_max'; fitInput()")
     assert "names no policy" in text(chromium, "allowed")

@@ -69,7 +69,7 @@ async function changeSettings(put, taken_back) {
     const said = await answer.json();
     if (answer.ok) {
       settingsNow = said;
-      pending.clear();
+      for (const key of Object.keys(put)) pending.delete(key);
       at("notice").textContent = taken_back.length ? `taken back: ${taken_back.join(", ")}.` : `staged: ${Object.keys(put).join(", ")}; holds from the next start on.`;
     } else {
       at("notice").textContent = `not staged: ${(said.violations && said.violations.length ? said.violations.join("; ") : whyNot(said))}`;
