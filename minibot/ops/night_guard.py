@@ -73,8 +73,9 @@ class Watch:
         """Take the progress of a moment; yield each alarm that begins (True) or ends (False).
 
         A figure is watched from its first value to the run's end; an alarm that is on then is
-        dropped, not yielded. A run that was never heard raises no alarm. Without a new status only
-        the alarm `HEARD` can begin: nothing is known of the other figures.
+        dropped, not yielded. A run that was never heard raises no alarm; the first status counts as
+        heard, however old it is. Without a new status only the alarm `HEARD` can begin: nothing is
+        known of the other figures.
 
         Args:
             progress: None where nothing was heard.
@@ -302,7 +303,8 @@ class LeftBehind:
     def deliver(self, ended: SignalEvent) -> None:
         """Deliver the alerts that are left, for `LEFT_S` at most.
 
-        Does nothing while the launcher of a run lives or another process holds the outbox.
+        A message under way after `LEFT_S` is given up, and stays. Does nothing while the launcher
+        of a run lives or another process holds the outbox.
 
         Raises:
             RunStop, OSError: The outbox cannot be opened, but for a lock of another process.
@@ -333,7 +335,7 @@ class LeftBehind:
     def _deliver_left(
         self, gone: Progress, outbox: Outbox, delivery: Delivery, ended: SignalEvent
     ) -> None:
-        # The end of a run that was over before the guard came is no news.
+        # A recorded end from before the guard came is no news.
         if gone.run_id == self._seen and gone.status is not None:
             # The launcher may die behind the record of an end, which `ops` reports from there.
             is_reported = any(map(outbox.knows, end_ids(gone.run_id)))

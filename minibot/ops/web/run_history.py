@@ -72,7 +72,7 @@ class Series:
         self._seen = 0
 
     def add(self, ts: int, value: float) -> None:
-        """Take a value at a time, Unix ms; one of a time that is already there is left out."""
+        """Take a value at a time, Unix ms; one that is not later than the last is left out."""
         if self._times and self._times[-1] >= ts:
             return
         self._seen += 1

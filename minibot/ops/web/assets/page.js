@@ -330,7 +330,8 @@ const AGAIN_MS = 1000;
 const PAST_MS = 5000;
 let polling = null;
 let stream = null;
-// What silent() said last, and the order that got no answer: it stays on the screen when the process is back.
+// What silent() said last, and the order that got no answer. It stays on the screen when the process is back, until
+// an order or a change of settings is answered.
 let unheard = "";
 let unanswered = "";
 function locked() {
