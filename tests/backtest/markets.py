@@ -53,6 +53,15 @@ def walk(count: int, seed: int = 1, around: float = 40_000.0) -> list[Candle]:
     return bars
 
 
+def gathered(bars: Sequence[Candle]) -> Candle:
+    """Return adjacent bars as one longer bar."""
+    high, low = max(bar.high for bar in bars), min(bar.low for bar in bars)
+    volume = sum(bar.volume for bar in bars)
+    return Candle(
+        *(bars[0].open_ts, bars[-1].end_ts, bars[0].open, high, low, bars[-1].close, volume)
+    )
+
+
 def minutes(first: int, last: int | None = None) -> Span:
     """Return the span of some minutes of the market."""
     return Span(START_MS + first * MINUTE_MS, None if last is None else START_MS + last * MINUTE_MS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -43,17 +43,26 @@ from minibot.backtest.search.walk_forward import (
 )
 from minibot.backtest.sources import bars as bars_module
 from minibot.backtest.sources.bars import BarSource
+from minibot.backtest.sources.portfolio import Merged
 from minibot.backtest.sources.span import Span
 from minibot.cli.support import optimise_words
 from minibot.data.treatment import Treatment
-from minibot.engine.market_source import NOBODY, Root, Watch
+from minibot.engine.intrabar import Candle
+from minibot.engine.market_source import NOBODY, MarketSource, Root, Watch
 from minibot.engine.recorded_run import Recorded
 from minibot.engine.worker_pool import Workers, in_parallel
 from minibot.events.model import JsonObject
 from minibot.execution.fill_models import FILL_MODELS
 from minibot.kernel.errors import ConfigError, Refusal, RunStop
 from minibot.runtime.configuration.loosening import FLOORS
-from tests.backtest.markets import MINUTE_MS, START_MS, bar_profile, walk, write_klines
+from tests.backtest.markets import (
+    MINUTE_MS,
+    START_MS,
+    bar_profile,
+    gathered,
+    walk,
+    write_klines,
+)
 from tests.runs import ShortRun
 from tests.waiting import wait_until
 
@@ -817,6 +826,50 @@ def test_windows_cut_no_bar_and_judge_the_last_one(job: Job) -> None:
     assert judged == [42, 42, 42, 42]
     assert windows[-1].test.to_ms == START_MS + 300 * MINUTE_MS
     assert windows[0].train.from_ms == START_MS + (300 - 7 * 42) * MINUTE_MS
+
+
+def test_windows_of_two_lengths_of_bars_cut_no_bar_of_either(tmp_path: Path) -> None:
+    """Minutes that end in mid-hour beside hours: each stretch has all its own of both."""
+    market = walk(10 * 60 + 37)
+    hours = _lots(market, 60)
+    words = (
+        f"klines:{write_klines(tmp_path, market)}",
+        f"klines:{write_klines(tmp_path, hours, 'ETHUSDT-1h.csv')}",
+    )
+    hourly = Job(words, bar_profile(interval="1h", trend="4h").raw)
+
+    windows = windows_of(hourly, 2, 2)
+
+    spans = [span for window in windows for span in (window.train, window.test)]
+    traded = [hourly._replace(span=span).open() for span in spans]
+    assert windows[-1].test.to_ms == START_MS + 10 * 60 * MINUTE_MS
+    for span, source in zip(spans, traded, strict=True):
+        bounds = source.origin_ms, source.end_ms
+        assert all((one.origin_ms, one.end_ms) == bounds for one in parts_of(source))
+        assert bounds == (span.from_ms, span.to_ms)
+
+
+def test_windows_of_three_and_five_minutes_are_whole_bars_of_both(tmp_path: Path) -> None:
+    """Stretches of a multiple of the longer bars alone would cut the shorter ones."""
+    market = walk(305)
+    words = [
+        f"klines:{write_klines(tmp_path, _lots(market, size), f'{symbol}-{size}m.csv')}"
+        for symbol, size in (("BTCUSDT", 3), ("ETHUSDT", 5))
+    ]
+    both = Job(tuple(words), bar_profile(interval="15m", trend="1h").raw)
+
+    windows = windows_of(both, 2, 2)
+
+    bounds = {at for window in windows for span in (window.train, window.test) for at in span}
+    assert all(at is not None and (at - START_MS) % (15 * MINUTE_MS) == 0 for at in bounds)
+
+
+def _lots(bars: Sequence[Candle], size: int) -> list[Candle]:
+    return [gathered(bars[at : at + size]) for at in range(0, len(bars) - size + 1, size)]
+
+
+def parts_of(source: MarketSource) -> tuple[MarketSource, ...]:
+    return source.sources if isinstance(source, Merged) else (source,)
 
 
 def test_window_in_which_a_pair_has_no_bars_is_refused_before_the_search(

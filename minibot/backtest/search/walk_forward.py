@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from hashlib import sha256
+from math import lcm
 from typing import Any, Final
 
 from minibot.backtest.report.documents import ID_HEX, files_behind
@@ -30,7 +31,7 @@ from minibot.backtest.sources.span import Span
 from minibot.engine.market_source import MarketSource
 from minibot.engine.worker_pool import Workers
 from minibot.events.model import JsonObject
-from minibot.exchanges.tapes.kline_bars import next_open
+from minibot.exchanges.tapes.kline_bars import INTERVALS, next_open, open_of
 from minibot.kernel import canonical
 from minibot.kernel.errors import ConfigError, Refusal
 from minibot.report.figures import date_clock
@@ -109,8 +110,9 @@ def windows_of(job: Job, count: int, train_ratio: int) -> list[Window]:
     """Return windows of equal length, each later than the one before by one judged stretch.
 
     So judged stretches are adjacent, and searched stretches overlap if `train_ratio` is above 1.
-    Stretches are whole bars, as one that lies across a bound would be traded in neither; the last
-    stretch ends with the market, and what is left over lies before the first.
+    Stretches are whole bars of every file, as one that lies across a bound would be traded in
+    neither; months alone may lie across one. The last stretch ends with the market, or with files
+    of several lengths at their last common bound; what is left over lies before the first.
 
     Args:
         job: The backtest, whose market has to have a known end.
@@ -128,10 +130,12 @@ def windows_of(job: Job, count: int, train_ratio: int) -> list[Window]:
             f"{market.name}: does not know its end.", "Say from when to when: --timerange FROM-TO"
         )
     sources = market.sources if isinstance(market, Merged) else (market,)
-    bar_ms = max((one.interval_ms for one in sources if isinstance(one, BarSource)), default=1)
-    length = market.end_ms - market.origin_ms
+    made = [one for one in sources if isinstance(one, BarSource)]
+    bar_ms = lcm(*(one.interval_ms for one in made))
+    end_ms = _common_end(market.end_ms, market.origin_ms, [one.series.interval for one in made])
+    length = end_ms - market.origin_ms
     step = length // (train_ratio + count) // bar_ms * bar_ms
-    first = market.end_ms - (train_ratio + count) * step
+    first = end_ms - (train_ratio + count) * step
     if step < max(WINDOW_MS_MIN, market.interval_ms):
         raise Refusal(
             f"{market.name}: {length // 1000:,} s are too short for {count} windows.",
@@ -147,6 +151,20 @@ def windows_of(job: Job, count: int, train_ratio: int) -> list[Window]:
     for source in sources:
         _refuse_empty(source, windows)
     return windows
+
+
+def _common_end(end_ms: int, origin_ms: int, intervals: Sequence[str]) -> int:
+    """Return the last moment by the end at which no bar of any length is unfinished.
+
+    It is the end itself for one length, and the origin if there is no such moment after it.
+    """
+    if len(set(intervals)) < 2:
+        return end_ms
+    longest = max(intervals, key=list(INTERVALS).index)
+    end = open_of(longest, end_ms)
+    while end > origin_ms and any(open_of(each, end) != end for each in intervals):
+        end = open_of(longest, end - 1)
+    return max(end, origin_ms)
 
 
 def _refuse_empty(source: MarketSource, windows: Sequence[Window]) -> None:
