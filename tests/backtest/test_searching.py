@@ -15,6 +15,7 @@ import psutil
 import pytest
 from msgspec import structs
 
+from minibot.backtest.checks.lookahead import check_lookahead
 from minibot.backtest.checks.warmup_check import check_warmup
 from minibot.backtest.report.review import Review
 from minibot.backtest.search.assumptions import band_jobs, is_night, night_assumption, run_band
@@ -364,10 +365,10 @@ def test_trial_that_the_source_alone_refuses_does_not_end_the_search(job: Job) -
     assert found.best.sets == ("strategy.bar_interval=1m",)
 
 
-def test_profile_whose_strategy_lacks_bars_is_refused_before_the_search(
+def test_profile_whose_strategy_lacks_bars_is_refused_before_search_and_checks(
     job: Job, tmp_path: Path
 ) -> None:
-    """Bars that the strategy names, and not its profile, are found missing at once."""
+    """Bars that the strategy names, and not its profile, are found missing at once, and told."""
     (tmp_path / "crosses.py").write_text(CROSSES.replace('"1m",', '"1m", "1s"'), encoding="utf-8")
     own = job.changed(
         "strategy.name=crosses",
@@ -375,8 +376,14 @@ def test_profile_whose_strategy_lacks_bars_is_refused_before_the_search(
         'market.bar_intervals=["1s","1m","15m"]',
     )
 
-    with pytest.raises(ConfigError, match="cannot be combined into 1s"):
-        windows_of(own, 1, 1)
+    later = own._replace(span=Span(START_MS + 200 * MINUTE_MS, None))
+    for refused in (
+        lambda: windows_of(own, 1, 1),
+        lambda: check_lookahead(own, 1),
+        lambda: check_warmup(later, 1),
+    ):
+        with pytest.raises(ConfigError, match="cannot be combined into 1s"):
+            refused()
 
 
 @pytest.mark.process

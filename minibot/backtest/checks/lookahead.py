@@ -27,7 +27,7 @@ from minibot.backtest.checks.file_access_check import Reads
 from minibot.backtest.checks.perturbation import CUT, KINDS, Perturbation, Seen, perturbed
 from minibot.backtest.checks.verdict import DECISIONS, MARKET, RANDOM, Finding, Verdict, as_json
 from minibot.backtest.driver import run_cores
-from minibot.backtest.search.backtest_job import Job
+from minibot.backtest.search.backtest_job import Job, sound_market
 from minibot.backtest.sources.bars import BarSource
 from minibot.backtest.sources.feeds import Fed, with_feeds
 from minibot.backtest.sources.portfolio import Merged
@@ -125,7 +125,7 @@ class _Base:
 
     def __init__(self, job: Job, make_cores: MakeCores) -> None:
         config = job.config
-        self.market = _Watched(with_feeds(job.open(), config), None, None)
+        self.market = _Watched(with_feeds(sound_market(job), config), None, None)
         self.market.end_ms = self.market.source.end_ms
         self.intervals = _intervals(self.market.source)
         self.market.keeps = bool(self.intervals)
@@ -196,6 +196,7 @@ def check_lookahead(
         on_done: Called with the runs done and their total.
 
     Raises:
+        ConfigError: A source's bars do not make those that the strategy needs.
         Refusal: The strategy decided nothing, so that there is nothing to check.
         RunStop: The market or a core fails even on unaltered data; a STOP by risk is no failure.
     """

@@ -16,7 +16,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Final, NamedTuple
 
 from minibot.backtest.driver import run_cores
-from minibot.backtest.search.backtest_job import Job
+from minibot.backtest.search.backtest_job import Job, sound_market
 from minibot.backtest.sources.feeds import with_feeds
 from minibot.backtest.sources.source_words import RULE
 from minibot.engine.lockstep import fresh_cores
@@ -144,11 +144,13 @@ def check_warmup(job: Job, jobs: int, on_done: OnDone = lambda done, whole: None
         on_done: Called with the backtests done and their total.
 
     Raises:
+        ConfigError: A source's bars do not make those that the strategy needs.
         Refusal: The source has the same history for every warm-up, or none longer than the
             profile's own; or nothing was decided after any.
     """
     warmup, interval = job.config.market.warmup_bars, job.config.strategy.bar_interval
     job = job._replace(order=RULE)
+    sound_market(job)  # Refuses a source that lacks bars, as a backtest does.
     # By the whole table: if one number is at its limit, the others still change.
     lengths = list(dict.fromkeys(_text(_scaled(warmup, factor)) for factor in FACTORS))
     own = lengths.index(_text(warmup))
