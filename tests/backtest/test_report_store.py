@@ -11,7 +11,7 @@ import pytest
 
 from minibot.backtest.report import store
 from minibot.backtest.report.documents import document_of, files_of
-from minibot.backtest.report.kept_comparison import compare
+from minibot.backtest.report.kept_comparison import compare, differences_of, figure_rows
 from minibot.backtest.report.review import Review
 from minibot.kernel.errors import Refusal
 from minibot.runtime.paths import Var
@@ -118,6 +118,24 @@ def test_backtest_compared_with_itself_differs_in_nothing(var_dir: Path) -> None
     assert (found["same_decisions"], found["same_data"], found["settings"]) == (True, True, {})
     for figure in found["figures"].values():
         assert figure["difference"] is None or float(figure["difference"]) == 0
+
+
+def test_money_of_two_quote_assets_is_not_compared() -> None:
+    """A result in yen is no better than one in dollars by its number; its return may be."""
+    first, second = (
+        {**document_of({"touch": Review.of(made([trip]))}, ["generator:1"]), "quote_asset": asset}
+        for trip, asset in ((WON, "USDT"), (LOST, "JPY"))
+    )
+
+    found, rows = compare(first, second), {row[0]: row[1:] for row in figure_rows(first, second)}
+
+    for key in ("pnl", "fees", "equity", "net_max", "drawdown_max", "notional"):
+        assert found["figures"][key]["difference"] is None
+    assert found["figures"]["return"]["difference"] is not None
+    assert rows["result"][2:] == ["-", ""]
+    assert rows["return"][3] == "A"
+    assert "money in USDT and in JPY" in differences_of(first, second)
+    assert "money" not in " ".join(differences_of(first, first))
 
 
 def test_runs_without_a_seal_are_not_the_same_data() -> None:

@@ -19,6 +19,8 @@ from minibot.report.figures import NONE, counted, date_clock, plain_text
 SETTINGS_SHOWN: Final = 40
 NAMES: Final = ("A", "B")
 BACKTEST: Final = "backtest"
+# Kinds of figures that are amounts of the quote asset.
+MONEY: Final = ("money", "signed")
 # Section of keys that name folders; no decision depends on them.
 WHERE: Final = "paths."
 Span = tuple[int, int | None]
@@ -27,7 +29,10 @@ NO_FIGURES: Final = "Neither has figures."
 
 
 def compare(first: JsonObject, second: JsonObject) -> JsonObject:
-    """Return both results as JSON: every figure, and the settings outside `paths` that differ."""
+    """Return both results as JSON: every figure, and the settings outside `paths` that differ.
+
+    Figures of money have no difference where the results count in two quote assets.
+    """
     return {
         "ids": [first["id"], second["id"]],
         "kinds": [kind_of(first), kind_of(second)],
@@ -89,6 +94,8 @@ def differences_of(first: JsonObject, second: JsonObject) -> list[str]:
     ):
         lines.append(f"decisions {'the same' if found['same_decisions'] else 'different'}")
     lines += [_same(found, "same_data", "data"), _same(found, "same_span", "dates")]
+    if not _is_one_asset(first, second):
+        lines.append(f"money in {first['quote_asset']} and in {second['quote_asset']}")
     return [*lines, f"{counted(len(found['settings']), 'setting')} different"]
 
 
@@ -164,11 +171,18 @@ def figure_rows(first: JsonObject, second: JsonObject) -> Iterator[list[str]]:
 
 
 def _difference(shown: Shown, first: JsonObject, second: JsonObject) -> str | None:
-    """Return the second figure minus the first as a decimal string; None if either is missing."""
+    """Return the second figure minus the first as a decimal string.
+
+    None if either is missing, and for money in two quote assets.
+    """
     values = [document["figures"].get(shown.key) for document in (first, second)]
-    if None in values:
+    if None in values or (shown.kind in MONEY and not _is_one_asset(first, second)):
         return None
     return f"{Decimal(str(values[1])) - Decimal(str(values[0])):f}"
+
+
+def _is_one_asset(first: JsonObject, second: JsonObject) -> bool:
+    return bool(first["quote_asset"] == second["quote_asset"])
 
 
 def _signed(kind: str, difference: str) -> str:
