@@ -47,20 +47,21 @@ def scan_sources(
         config: The profile with which it was opened, and its feeds.
         settings: Thresholds of the scanner.
         interval: Interval of the bars to compare. None takes the settings' own; if the market lacks
-            it, the longest below it; without one below, the market's shortest. A market made only
-            of bar files has every interval that is a multiple of each file's own, any other market
-            has `market.bar_intervals`.
+            it, the longest below it; without one below, the market's shortest. A market has the
+            intervals that are a multiple of each bar file's own, and those of them alone that
+            `market.bar_intervals` names if one of its sources is no bar file.
 
     Raises:
         ConfigError: The source has no bars of the interval, or a feed's file is refused.
-        Refusal: No bar of it has closed.
+        Refusal: No bar has closed, neither of the interval nor another that the market makes. A
+            market with others is no refusal: its rows say how many bars they lack.
     """
     sources = opened.sources if isinstance(opened, Merged) else (opened,)
     bases = [one.series.interval for one in sources if isinstance(one, BarSource)]
-    if len(bases) == len(sources):
-        allowed = [name for name in INTERVAL_MS if all(divides(base, name) for base in bases)]
-    else:
-        allowed = list(config.market.bar_intervals)
+    built = INTERVAL_MS if len(bases) == len(sources) else config.market.bar_intervals
+    allowed = [
+        name for name in built if name in INTERVAL_MS and all(divides(base, name) for base in bases)
+    ]
     chosen = _chosen(interval, settings.interval, allowed)
     scanner = Scanner(settings._replace(interval=chosen), opened.symbols)
     last_ts = 0

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from minibot.backtest.driver import run_backtest
+from minibot.backtest.market_scan import scan_sources
 from minibot.backtest.sources.portfolio import Merged
 from minibot.backtest.sources.source_spec import open_market
 from minibot.backtest.sources.span import Part, Span, parse_span
@@ -35,7 +36,16 @@ from minibot.events.model import (
 from minibot.exchanges.tapes.lines import Missed, missed_mark
 from minibot.kernel.errors import ConfigError, Refusal
 from minibot.runtime.configuration.config import Config, config_with, load_config
-from tests.backtest.markets import PROFILE, START_MS, bar_profile, minutes, walk, write_klines
+from minibot.strategies.scanner.settings import ScannerSettings
+from tests.backtest.markets import (
+    PROFILE,
+    START_MS,
+    bar_profile,
+    gathered,
+    minutes,
+    walk,
+    write_klines,
+)
 from tests.runs import PROJECT, verb
 from tests.simulator.embedded_exchange import diff, market, snapshot, write_tape
 from tests.waiting import DEADLINE_S
@@ -501,3 +511,19 @@ def test_bars_of_a_symbol_without_known_rules_say_where_its_steps_come_from(tmp_
     assert len(told["ZZZUSDT"]) == 1
     assert "price 0.01 and quantity 0.00001, the finest in the whole file" in told["ZZZUSDT"][0]
     assert told["BTCUSDT"] == []
+
+
+def test_scan_of_a_tape_beside_hours_compares_no_minutes(tmp_path: Path) -> None:
+    """A file of hours makes no minutes, so its symbol would never have a rank among them."""
+    bars = walk(600, around=3000.0)
+    hours = write_klines(
+        tmp_path, [gathered(bars[at : at + 60]) for at in range(0, 600, 60)], "ETHUSDT-1h.csv"
+    )
+    config = bar_profile('market.bar_intervals=["1m","15m","1h","4h"]', interval="1h", trend="4h")
+    mixed = open_market(["tape:demo", f"klines:{hours}"], config)
+
+    with pytest.raises(ConfigError, match="no bars of 1m") as refused:
+        scan_sources(mixed, config, ScannerSettings(), "1m")
+
+    assert refused.value.violations == ("allowed: 1h, 4h",)
+    assert scan_sources(mixed, config, ScannerSettings(), None).interval == "1h"
