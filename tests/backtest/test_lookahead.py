@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import linecache
 import os
+import sqlite3
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -304,6 +305,15 @@ def test_data_in_a_file_with_a_modules_name_are_heard(tmp_path: Path, name: str)
     assert reads_of(lambda: os.close(os.open(path, os.O_RDONLY))) == [str(path)]
     assert reads_of(lambda: loader.get_data(str(path))) == [str(path)]
     assert reads_of(lambda: linecache.updatecache(str(path))) == [str(path)]
+
+
+def test_database_that_is_opened_is_heard(tmp_path: Path) -> None:
+    """SQLite opens its file itself, so no file is told as opened; its connection is."""
+    path = tmp_path / "bars.db"
+
+    assert reads_of(sqlite3.connect(path).close) == []
+    assert reads_of(lambda: sqlite3.connect(path).close()) == [str(path)]
+    assert reads_of(lambda: sqlite3.connect(":memory:").close()) == []
 
 
 def test_import_and_the_bytecode_that_it_writes_are_no_files_of_data(

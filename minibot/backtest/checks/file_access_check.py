@@ -1,8 +1,9 @@
 """File access check: files that a core opens, as each is an input besides the events.
 
 A strategy that reads a file may learn the future from a copy of the data, which a check with
-altered data cannot show. Python's audit hook reports every file that is opened. Modules that an
-import opens are left out; a name such as `future.py` does not by itself make a file a module.
+altered data cannot show. Python's audit hook reports files that Python's own code opens, and
+SQLite's databases. A file that another C library opens is not reported. Modules that an import
+opens are left out; a name such as `future.py` does not by itself make a file a module.
 """
 
 from __future__ import annotations
@@ -23,6 +24,10 @@ from typing import Final, NamedTuple
 MODULE: Final = re.compile(r"\.(py|pyc|pyc\.[0-9]+)$")
 SOURCE: Final = ".py"
 READS_MAX: Final = 100
+# SQLite opens its file without the event `open`.
+DATABASE: Final = "sqlite3.connect"
+OPENED: Final = ("open", DATABASE)
+IN_MEMORY: Final = (":memory:", "")
 # Globals of the code that imports, and of the code that shows source lines in a warning. Code that
 # merely names its file so has other globals.
 _IMPORTING: Final = vars(_bootstrap_external)
@@ -91,7 +96,9 @@ class Reads:
 
 
 def _hear(event: str, arguments: tuple[object, ...]) -> None:
-    if event == "open" and (reads := Reads.now()) is not None:
+    if event not in OPENED or (event == DATABASE and arguments[0] in IN_MEMORY):
+        return
+    if (reads := Reads.now()) is not None:
         reads.hear(arguments[0], sys._getframe().f_back)
 
 
