@@ -187,7 +187,7 @@ def _ticks(word: str, arguments: argparse.Namespace, profile: Config) -> Ticks:
         return Ticks(Origin(run_dir.name, root, 0), symbols, ticks, None, None)
     # Imported here because files of klines need no exchange's frames.
     from minibot.backtest.sources.frame_source import FrameSource
-    from minibot.backtest.sources.source_spec import RATE_PER_S
+    from minibot.backtest.sources.source_words import RATE_PER_S
 
     source = FrameSource(open_source(word, RATE_PER_S), profile)
     digest = hash_file(DEMO_TAPE if rest == "demo" else find_source(rest))[1]

@@ -13,8 +13,10 @@ from minibot.backtest.report import store
 from minibot.backtest.report.documents import document_of, files_of
 from minibot.backtest.report.kept_comparison import compare, differences_of, figure_rows
 from minibot.backtest.report.review import Review
+from minibot.events.model import JsonObject
 from minibot.kernel.errors import Refusal
 from minibot.runtime.paths import Var
+from tests.backtest.markets import bar_profile
 from tests.backtest.results import HOUR, Trip, made
 from tests.runs import verb
 
@@ -136,6 +138,26 @@ def test_money_of_two_quote_assets_is_not_compared() -> None:
     assert rows["return"][3] == "A"
     assert "money in USDT and in JPY" in differences_of(first, second)
     assert "money" not in " ".join(differences_of(first, first))
+
+
+def test_made_markets_of_two_rates_are_not_the_same_data() -> None:
+    """A seed makes another market at another rate, though no file differs."""
+    slow, unnamed, fast = (
+        document_of({"touch": Review.of(made(config=with_rate(rate)))}, ["generator:1"])
+        | {"sources": ["generator:1"]}
+        for rate in (20, None, 50)
+    )
+
+    assert compare(slow, unnamed)["same_data"]
+    assert not compare(slow, fast)["same_data"]
+    assert not compare(unnamed, fast)["same_data"]
+
+
+def with_rate(rate: int | None) -> JsonObject:
+    """Return the demo's profile with messages at a rate; None for no section that names one."""
+    raw = bar_profile().raw
+    embedded = None if rate is None else {**raw["embedded"], "rate_per_s": rate}
+    return {**raw, "embedded": embedded}
 
 
 def test_runs_without_a_seal_are_not_the_same_data() -> None:

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Final
 
 from minibot.backtest.report.statistics import KEY_FIGURES, Shown, figure_text
+from minibot.backtest.sources.source_words import RATE_PER_S
 from minibot.events.model import JsonObject
 from minibot.events.unit_sizes import MINUTE_MS
 from minibot.report.choices import VALUE_LENGTH, changed_words, differing, strategy_of
@@ -130,12 +131,21 @@ def _is_same_span(first: Span, second: Span) -> bool:
 
 
 def _is_same_data(first: JsonObject, second: JsonObject) -> bool:
-    """Return whether both saw the same files, or one played the record of the other."""
+    """Return whether both saw the same files, or one played the record of the other.
+
+    A synthetic market has no file: it is the same by its word and its rate of messages.
+    """
     if first["files"] == second["files"] and first["sources"] == second["sources"]:
-        return True
+        is_made = any(word.startswith("generator:") for word in first["sources"])
+        return not is_made or _rate(first) == _rate(second)
     files = [_hashes(document) for document in (first, second)]
     roots = [document.get("root") for document in (first, second)]
     return bool(files[0]) and (files[0] == files[1] or roots[0] in files[1] or roots[1] in files[0])
+
+
+def _rate(document: JsonObject) -> int:
+    """Return the messages per second of a synthetic market."""
+    return int((document["config"].get("embedded") or {}).get("rate_per_s", RATE_PER_S))
 
 
 def _hashes(document: JsonObject) -> set[str]:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from minibot.backtest.sources.portfolio import Merged
 from minibot.backtest.sources.recorded_run import RunSource
-from minibot.backtest.sources.source_words import COLUMNS, LOGGED, RUN
+from minibot.backtest.sources.source_words import COLUMNS, LOGGED, RATE_PER_S, RUN
 from minibot.backtest.sources.span import ALL, Part, Span
 from minibot.data.columns import Columns
 from minibot.data.kline import Kline
@@ -29,8 +29,6 @@ from minibot.replay.run_status import called, open_run, require_ended
 from minibot.runtime.configuration.config import Config
 from minibot.simulator.sources.sources import find, open_history, open_source
 
-# Messages per second of market time of a synthetic market, if the profile names no rate.
-RATE_PER_S: Final = 20
 ALLOWED: Final = "tape:FILE, tape:demo, klines:FILE, columns:DIR, run:DIR or generator:SEED"
 
 
@@ -117,7 +115,7 @@ def _open(word: str, config: Config, span: Span, treatment: Treatment | None) ->
         )
         return BarSource(series, config, span)
     try:
-        frames = open_source(word, RATE_PER_S if config.embedded is None else _rate(config))
+        frames = open_source(word, _rate(config))
     except ConfigError as error:
         raise ConfigError(
             f"--source: {word!r} is not a source.", [f"allowed: {ALLOWED}"]

@@ -1,4 +1,4 @@
-"""Words that name a source of history, and the event orders of a recorded run.
+"""Words that name a source of history, the event orders of a run, and a made market's rate.
 
 A separate module lets a command line name sources without loading one.
 """
@@ -11,3 +11,5 @@ COLUMNS: Final = "columns"
 RUN: Final = "run"
 LOGGED: Final = "logged"
 RULE: Final = "rule"
+# Messages per second of market time of a synthetic market, if the profile names no rate.
+RATE_PER_S: Final = 20
