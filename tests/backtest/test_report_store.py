@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from minibot.backtest.report import store
-from minibot.backtest.report.documents import document_of, files_of
+from minibot.backtest.report.documents import document_of, files_of, unchanged
 from minibot.backtest.report.kept_comparison import compare, differences_of, figure_rows
 from minibot.backtest.report.review import Review
 from minibot.events.model import JsonObject
@@ -208,6 +208,20 @@ def test_files_behind_a_source_are_named_by_their_sha256(
     (tmp_path / "7").write_text("no source of anything")
     assert files_of("generator:7") == {}
     assert list(files_of("tape:demo")) == ["btcusdt_20240808.gz"]
+
+
+def test_file_whose_path_has_a_comma_is_named_and_watched(tmp_path: Path) -> None:
+    """A folder such as `data, 2024` is one path, not a list of two that do not exist."""
+    path = tmp_path / "data, 2024" / "a.csv"
+    path.parent.mkdir()
+    path.write_text("a")
+    word = f"klines:{path}"
+
+    assert list(files_of(word)) == ["a.csv"]
+    assert list(files_of(f"columns:{path.parent}")) == ["a.csv"]
+    changed = pytest.raises(Refusal, match="changed while it was read")
+    with changed, unchanged([word], bar_profile().raw):
+        path.write_text("another")
 
 
 def test_list_says_what_was_run_and_which_rows_decided_the_same(var_dir: Path) -> None:

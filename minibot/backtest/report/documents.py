@@ -97,8 +97,7 @@ def files_of(word: str) -> JsonObject:
     if kind == "tape" and rest == "demo":
         return {DEMO_TAPE.name: hash_file(DEMO_TAPE)[1]}
     found: JsonObject = {}
-    for name in rest.split(","):
-        path = find(name)
+    for path in _named(rest):
         if path.is_file():
             found[path.name] = hash_file(path)[1]
         elif path.is_dir():
@@ -134,7 +133,13 @@ def _places(word: str) -> list[Path]:
     A synthetic market has none, nor has a run, whose lines never change.
     """
     kind, _, rest = word.partition(":")
-    return [] if kind in ("generator", RUN) else [find(name) for name in rest.split(",")]
+    return [] if kind in ("generator", RUN) else _named(rest)
+
+
+def _named(text: str) -> list[Path]:
+    """Return the paths of one file or folder, or else of several between commas."""
+    path = find(text)
+    return [path] if path.exists() else [find(name) for name in text.split(",")]
 
 
 def _stamps(paths: Iterable[Path]) -> dict[Path, tuple[int, int, int]]:
