@@ -115,6 +115,16 @@ def test_edge_is_claimed_beyond_two_standard_errors_of_enough_trades(
     assert edge_text(Edge(count, Decimal(mean), Decimal(1)), "USDT").startswith(words)
 
 
+def test_edge_in_a_dear_asset_shows_its_error() -> None:
+    """An edge counted in BTC keeps the digits that two places would round to nothing."""
+    nets = [{"net": f"{net}E-8"} for net in (1234, -520, 77, 310, -90, 55) * 6]
+
+    assert edge_text(edge_of(nets), "BTC") == (
+        "none: the mean trade made +0.00000178 BTC after fees, with a standard error of "
+        "0.0000009; an edge would be above +0.00000181"
+    )
+
+
 def test_end_of_the_shipped_demo_says_what_it_shows_and_what_is_next(short_run: ShortRun) -> None:
     """The recording of a few minutes shows the machine; an own strategy on it is no demo."""
     night = Night.open(short_run.run_dir)

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Final, NamedTuple
 
 from minibot.events.model import JsonObject
-from minibot.report.figures import counted, signed
+from minibot.report.figures import counted, money, signed
 
 ERRORS_MIN: Final = 2
 """Standard errors by which the mean has to exceed zero: about one chance in forty."""
@@ -52,8 +52,14 @@ def edge_text(edge: Edge, asset: str) -> str:
     """Return in one line whether the trades show an edge."""
     if not edge.is_enough:
         return f"not shown by {counted(edge.trades, 'trade')}: {TRADES_MIN} are the least"
-    mean = f"the mean trade made {signed(str(edge.mean))} {asset} after fees"
-    error = f"with a standard error of {edge.error:.2f}"
+    mean = f"the mean trade made {signed(_exact(edge.mean))} {asset} after fees"
+    error = f"with a standard error of {money(_exact(edge.error))}"
     if edge.is_shown:
         return f"perhaps: {mean}, {error}; it counts on days that nobody searched"
-    return f"none: {mean}, {error}; an edge would be above +{ERRORS_MIN * edge.error:.2f}"
+    least = money(_exact(ERRORS_MIN * edge.error))
+    return f"none: {mean}, {error}; an edge would be above +{least}"
+
+
+def _exact(amount: Decimal) -> str:
+    """Return an amount in hundred-millionths, the exactness of all money."""
+    return f"{amount:.8f}"
