@@ -40,7 +40,9 @@ class MarketScan(NamedTuple):
 def scan_sources(
     opened: MarketSource, config: Config, settings: ScannerSettings, interval: str | None
 ) -> MarketScan:
-    """Return the scan as of a source's last bar.
+    """Return the scan as of a market's last bar.
+
+    Bars of a file count to its end, whatever time range it was opened with.
 
     Args:
         opened: The market.

@@ -70,7 +70,10 @@ def id_of(body: JsonObject) -> str:
 
 
 def files_behind(words: Iterable[str], config: JsonObject) -> JsonObject:
-    """Return `files_of` by source word, and the same of a profile's feeds by their keys."""
+    """Return `files_of` by source word, and the same of a profile's feeds by their keys.
+
+    The file of `embedded.history` is not among them.
+    """
     given = list(words)
     found = {word: files_of(word) for word in given}
     for key, path in _feeds(given, config).items():

@@ -118,7 +118,10 @@ def _values(review: Review) -> str:
 def _close_ups(
     review: Review, symbol: str, symbols: int, trades: Sequence[Marked]
 ) -> Iterator[str]:
-    """Yield folded close-ups of those parts of the span in which a symbol was traded."""
+    """Yield folded close-ups of those parts of the span in which a position was opened.
+
+    A part in which one was only closed has none.
+    """
     bars, lines = review.result.prices[symbol], review.result.lines.get(symbol)
     found = []
     opened = [trade.trip.opened_ts for trade in trades]

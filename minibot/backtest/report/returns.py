@@ -1,8 +1,9 @@
 """Returns and equity by UTC hour, day, week and month.
 
 A period's return is its last equity over the last equity before it, less one; the first period
-starts from the run's opening equity. A period without a market event has return zero. The first
-and the last period are as long as the data; weeks begin on Monday.
+starts from the run's opening equity. A period without a point of equity has return zero. A candle
+that begins exactly with a period gives the last point of the period before, its own first tick
+included. The first and the last period are as long as the data; weeks begin on Monday.
 """
 
 from __future__ import annotations

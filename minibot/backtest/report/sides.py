@@ -49,6 +49,9 @@ class Side:
 def run_document(record: RunRecord, facts: JsonObject | None = None) -> JsonObject:
     """Return a run in the words of a backtest's document, without its trades.
 
+    The hash of a played file is that of the file as it is now, as a run records none; it is
+    missing if the file is gone.
+
     Args:
         record: The run.
         facts: Facts of the run; by default the facts kept with its report.

@@ -43,7 +43,7 @@ ROUND: Final = 4
 # Number of seeds that optuna's sampler takes, from 0 on.
 SEEDS: Final = 1 << 32
 WINDOW_MS_MIN: Final = 60_000
-# Figures that grow with time: they are compared over equal lengths of time.
+# Figures that grow in proportion to time: they are compared over equal lengths of time.
 SUMMED: Final = frozenset(("fees", "pnl", "pnl_before_fees", "return"))
 PLACES: Final = Decimal("0.00000001")
 # Figures that hold money or a trade even after a loss: judged by the gain above their base.
@@ -232,7 +232,7 @@ def walk_forward(
         job: The backtest; its profile's seed determines the trials.
         ranges: The ranges to search.
         windows: The windows, from `windows_of`.
-        figure: The figure to optimise, of `KEY_FIGURES`.
+        figure: The figure to optimise, of `SORTABLE`; any other has no better value.
         trials: Number of backtests in the search of a window.
         jobs: Number of processes to use.
         on_done: Called with the number of backtests done and the total: all trials, also repeated
