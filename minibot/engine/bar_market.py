@@ -68,6 +68,11 @@ class BarMarket:
             for place in range(max(0, last - warmup_of(warmup, lane.interval)), last):
                 yield lane.interval, lane.candle(place)
 
+    @property
+    def begin_ts(self) -> int:
+        """Time at which the first bar opens, Unix ms."""
+        return int(self.table.columns["open_ts"][self.first])
+
     def closes(self, until_ts: int) -> tuple[int, int]:
         """Return the closes of the first bar and of the last one that ends by a time."""
         columns = self.table.columns

@@ -149,7 +149,8 @@ class WalkedPortfolio(Steps):
         points = self._points
         result.equity = EquityList(lambda: _expanded(points))
         for number, market in enumerate(self._markets):
-            result.closes[market.symbol] = market.closes(result.to_ts)
+            if market.begin_ts <= result.to_ts:
+                result.closes[market.symbol] = market.closes(result.to_ts)
             begun = self._begun[number]
             if begun.count:
                 charts = BarCharts(market, self._performance)

@@ -196,6 +196,26 @@ def test_portfolio_merges_by_time_with_one_clock() -> None:
     assert symbols == {"BTCUSDT", "ETHUSDT"}
 
 
+@pytest.mark.parametrize("sets", [(), ("strategy.bars_from_ticks=true",)])
+def test_symbol_that_a_stop_came_before_is_no_part_of_the_market(sets: tuple[str, ...]) -> None:
+    """Risk stops the run hours before the second symbol's first bar: it had no price yet."""
+    limits = ('risk.night_loss_soft="0.04"', 'risk.night_loss_hard="0.05"')
+    config, late = bar_profile(*limits, *sets), walk(600, seed=6, around=2000.0)[500:]
+    source = Merged(
+        [
+            BarSource(series(walk(600, seed=5)), config),
+            BarSource(series(late, "ETHUSDT"), config),
+        ]
+    )
+
+    result = run_backtest(source, config)
+
+    assert result.stop == "RISK_LIMIT"
+    assert result.to_ts < late[0].open_ts
+    assert list(result.closes) == ["BTCUSDT"]
+    assert source.closes(late[0].open_ts).keys() == {"BTCUSDT", "ETHUSDT"}
+
+
 def test_closes_of_a_span_are_the_files_own_however_its_bars_are_fed() -> None:
     """Market change begins and ends with closes of whole bars in the span, to the last digit."""
     bars = walk(300)

@@ -169,12 +169,15 @@ class BarSource:
     def closes(self, until_ts: int) -> dict[str, tuple[int, int]]:
         """Return by symbol the first close of the span and the last one by `until_ts`.
 
-        If no bar ends by `until_ts`, both are of the first bar; without a bar the result is empty.
+        If no bar ends by `until_ts`, both are of the first bar. If none has begun by then, as when
+        a portfolio stops before, the result is empty.
         """
         found: list[int] = []
         for candle in self.series.candles():
             if candle.open_ts < self.origin_ms:
                 continue
+            if candle.open_ts > until_ts:
+                break
             if found and candle.end_ts > min(until_ts, self._end_ts):
                 break
             found[1:] = [candle.close]
