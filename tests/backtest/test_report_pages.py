@@ -120,6 +120,18 @@ def test_document_has_no_float_and_names_what_it_is_made_of() -> None:
     assert document["config"]["profile"] == "nore-demo"
 
 
+def test_best_and_worst_trades_have_their_year_where_there_are_several() -> None:
+    """The second of January of one year is not that of the next; within one year none is shown."""
+    later = Trip(400 * DAY, 400 * DAY + HOUR, "100", "140")
+
+    several = tables.lines(told(made([WON, LOST, later], days=420))[1])
+    one = tables.lines(told(made([WON, LOST], days=20))[1])
+
+    opened = [line.split()[1] for line in several if line.startswith("  BTCUSDT  20")]
+    assert opened == ["2025-01-01", "2026-02-05", "2025-01-01"]
+    assert [line.split()[1] for line in one if line.startswith("  BTCUSDT  01")] == ["01-01"] * 2
+
+
 def test_id_changes_with_config_decisions_and_data_and_with_nothing_else() -> None:
     """A backtest's id changes with config, data and decisions, and with nothing else."""
     one = told(made([WON]))[1]["id"]

@@ -71,8 +71,12 @@ def lines(document: JsonObject, breakdown: str | None = None) -> list[str]:
     for key, title in GROUPINGS:
         sections.append([title, *group_lines(document[key])])
     if figures["trades"]:
-        sections.append(["Best trades", *trade_lines(best(trades), "None earned anything.")])
-        sections.append(["Worst trades", *trade_lines(worst(trades), "None lost anything.")])
+        has_years = day(document["from_ts"])[:4] != day(document["to_ts"])[:4]
+        for title, found, none in (
+            ("Best trades", best(trades), "None earned anything."),
+            ("Worst trades", worst(trades), "None lost anything."),
+        ):
+            sections.append([title, *trade_lines(found, none, has_years=has_years)])
     sections.append(["Why not more", *refusal_lines(document["refusals"])])
     if breakdown is not None:
         found = document["breakdown"][breakdown]
@@ -213,11 +217,19 @@ def group_cells(group: JsonObject) -> list[str]:
     ]
 
 
-def trade_lines(trades: Sequence[JsonObject], none: str = NO_TRADE) -> list[str]:
-    """Return a table of trades, without their numbers and the year, to save room."""
+def trade_lines(
+    trades: Sequence[JsonObject], none: str = NO_TRADE, *, has_years: bool
+) -> list[str]:
+    """Return a table of trades, without their numbers to save room.
+
+    Args:
+        trades: The trades, from a document.
+        none: Text instead of an empty table.
+        has_years: Whether times have their year, as in a span of several.
+    """
     rows = [trade_cells(trade)[1:] for trade in trades]
     for row in rows:
-        row[1] = row[1][5:]
+        row[1] = row[1] if has_years else row[1][len("2025-") :]
     return table_lines(TRADE_HEAD[1:], rows, none, texts=(0, 7, 8), whole=(0,), below=(7, 8))
 
 
