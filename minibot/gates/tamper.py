@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from decimal import Decimal
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
@@ -134,7 +135,7 @@ def demonstrate(run_dir: Path, lab: Path) -> Iterator[Outcome]:
     clean = list(itertools.islice(findings_of(copy), 1))
     if clean:
         raise Refusal(
-            f"the run does not verify as it is: {finding_line(clean[0])}",
+            f"the run does not verify as it is: {finding_line(clean[0])}.",
             "See `minibot verify`; name a run that is whole.",
         )
     published = _root(copy)
@@ -223,14 +224,14 @@ def tricks(run_id: str) -> tuple[Trick, ...]:
         ),
         Trick(
             "manifest",
-            "the fee is lowered in the run's manifest, whose own hash is recomputed",
-            _lower_fee,
+            "the fee is changed in the run's manifest, whose own hash is recomputed",
+            _change_fee,
             (VERIFY,),
         ),
         Trick(
             "manifest_seal",
             "the same, and the seal recomputed",
-            _lower_fee_seal,
+            _change_fee_seal,
             (REPLAY, ROOT),
         ),
         Trick(
@@ -334,17 +335,18 @@ def _splice(copy: Path, run_id: str) -> None:
     reseal(copy)
 
 
-def _lower_fee(copy: Path) -> None:
-    """Set `execution.taker_fee_bps` in the manifest to 1 and recompute the manifest's own hash."""
+def _change_fee(copy: Path) -> None:
+    """Change `execution.taker_fee_bps` in the manifest to 1, or from 1 to 0; recompute its hash."""
 
-    def lower(manifest: dict[str, Any]) -> None:
-        manifest["config"]["execution"]["taker_fee_bps"] = "1"
+    def other(manifest: dict[str, Any]) -> None:
+        execution = manifest["config"]["execution"]
+        execution["taker_fee_bps"] = "0" if Decimal(execution["taker_fee_bps"]) == 1 else "1"
 
-    forge_manifest(copy, lower)
+    forge_manifest(copy, other)
 
 
-def _lower_fee_seal(copy: Path) -> None:
-    _lower_fee(copy)
+def _change_fee_seal(copy: Path) -> None:
+    _change_fee(copy)
     reseal(copy)
 
 

@@ -31,7 +31,6 @@ USES_HIGHER_ROOM = {
     "tests/engine/test_quiet_bars.py": "plays its bars through a backtest",
     "tests/exchanges/tapes/test_shipped_bars.py": "plays them as a backtest's source",
     "tests/gates/test_chaos_runbook.py": "reads the table of verbs",
-    "tests/gates/test_tamper.py": "calls the verb `tamper-demo` too",
     "tests/report/test_pages_in_chromium.py": "looks at the page of a backtest too",
     "tests/runtime/test_feed_files.py": "hands what was read to market and strategy",
     "tests/strategies/test_example_library.py": "tries each by a backtest",

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from minibot.cli import tamper_demo
 from minibot.gates import tamper
 from minibot.gates.tamper import Outcome, demonstrate, digest_of, is_usable
+from minibot.gates.tamper_forge import forge_manifest
 from minibot.kernel.errors import Refusal
+from minibot.kernel.files import read_hashed
 from tests.kernel.kernel_run import sealed_run
 from tests.kernel.kernel_support import change
 from tests.runs import ShortRun
@@ -86,6 +91,23 @@ def test_run_that_is_damaged_already_is_refused(tmp_path: Path, short_run: Short
     change(copy / "queues" / "fills" / "inbox.jsonl", 90)
     with pytest.raises(Refusal, match="does not verify as it is"):
         list(demonstrate(copy, tmp_path / "lab"))
+
+
+@pytest.mark.parametrize("fee", ["10", "1", "1.0", "0", "0.5"])
+def test_fee_of_the_manifest_is_changed_whatever_it_was(
+    tmp_path: Path, short_run: ShortRun, fee: str
+) -> None:
+    """A run whose fee is 1 bps gets another one as well, so that there is something to be found."""
+    shutil.copyfile(short_run.run_dir / "manifest.json", tmp_path / "manifest.json")
+
+    def set_fee(manifest: dict[str, Any]) -> None:
+        manifest["config"]["execution"]["taker_fee_bps"] = fee
+
+    forge_manifest(tmp_path, set_fee)
+    tamper._change_fee(tmp_path)
+
+    config = read_hashed(tmp_path / "manifest.json")["config"]
+    assert Decimal(config["execution"]["taker_fee_bps"]) != Decimal(fee)
 
 
 def test_run_without_fills_or_seal_cannot_serve(var_dir: Path, short_run: ShortRun) -> None:
