@@ -128,7 +128,8 @@ def demonstrate(run_dir: Path, lab: Path) -> Iterator[Outcome]:
             The last copy stays.
 
     Raises:
-        Refusal: The untouched run does not verify.
+        Refusal: The untouched run does not verify, or its replay differs already, so that finding a
+            trick would prove nothing.
     """
     copy = lab / "copy"
     _copy(run_dir, copy)
@@ -137,6 +138,11 @@ def demonstrate(run_dir: Path, lab: Path) -> Iterator[Outcome]:
         raise Refusal(
             f"the run does not verify as it is: {finding_line(clean[0])}.",
             "See `minibot verify`; name a run that is whole.",
+        )
+    if differs := _replayed(copy):
+        raise Refusal(
+            f"the run's replay differs as it is: {differs.partition('; ')[0]}.",
+            "See `minibot replay`; name a run whose replay is identical.",
         )
     published = _root(copy)
     private, public = new_keys()

@@ -93,6 +93,16 @@ def test_run_that_is_damaged_already_is_refused(tmp_path: Path, short_run: Short
         list(demonstrate(copy, tmp_path / "lab"))
 
 
+def test_run_whose_replay_differs_already_is_refused(tmp_path: Path, short_run: ShortRun) -> None:
+    """A run whose replay differs anyway is refused: each trick would seem found by replay."""
+    copy = tmp_path / "run"
+    tamper._copy(short_run.run_dir, copy)
+    tamper._edit_seal(copy)
+
+    with pytest.raises(Refusal, match="replay differs as it is: first difference: "):
+        next(demonstrate(copy, tmp_path / "lab"))
+
+
 @pytest.mark.parametrize("fee", ["10", "1", "1.0", "0", "0.5"])
 def test_fee_of_the_manifest_is_changed_whatever_it_was(
     tmp_path: Path, short_run: ShortRun, fee: str
