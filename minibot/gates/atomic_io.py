@@ -27,7 +27,12 @@ SPAWNED_SHARE = 8
 BEGIN_S = 10.0
 BLOCK = 40_000
 WRITING_MODES = frozenset("wax+")
-WRITING_CALLS = frozenset({"write_text", "write_bytes", "rename", "hardlink_to", "symlink_to"})
+WRITING_CALLS = frozenset(
+    {
+        *("write_text", "write_bytes", "rename", "hardlink_to", "symlink_to"),
+        *("tofile", "extractall"),
+    }
+)
 WRITING_OF = {
     "os": frozenset(
         {
@@ -35,7 +40,10 @@ WRITING_OF = {
             *("link", "symlink", "pwrite", "pwritev"),
         }
     ),
-    "shutil": frozenset({"copy", "copy2", "copyfile", "copytree", "move"}),
+    "shutil": frozenset(
+        {"copy", "copy2", "copyfile", "copytree", "move", "make_archive", "unpack_archive"}
+    ),
+    **dict.fromkeys(("np", "numpy"), frozenset({"save", "savez", "savez_compressed", "savetxt"})),
 }
 # Flags of `os.open` that write nothing; a call with any other, or with a variable, is reported.
 READING_FLAGS = frozenset(
@@ -46,7 +54,9 @@ READING_FLAGS = frozenset(
 )
 # Modules whose `open` takes a path, then a mode. Any other `.open` takes the mode first, as that of
 # a path does; a mode that is not a literal is not reported there: runs and queues are opened too.
-OPENING = frozenset({"gzip", "bz2", "lzma", "io", "codecs"})
+OPENING = frozenset({"gzip", "bz2", "lzma", "io", "codecs", "tarfile"})
+# Classes that open a path, the mode behind it.
+FILE_CLASSES = frozenset({"ZipFile", "GzipFile", "BZ2File", "LZMAFile", "TarFile", "FileIO"})
 # Modules that are not searched, and the reason: their files are not a run's truth.
 ALLOWED = {
     "minibot/runtime/log.py": "text logs: bounded, losing a line is allowed (F60)",
@@ -112,6 +122,9 @@ def _writing_call(node: ast.Call) -> str | None:
     function = node.func
     if isinstance(function, ast.Name) and function.id == "open":
         return "open" if _is_writing(node, 1, of_unknown=True) else None
+    name = getattr(function, "id", None) or getattr(function, "attr", None)
+    if name in FILE_CLASSES:
+        return f"{name} for writing" if _is_writing(node, 1, of_unknown=True) else None
     if not isinstance(function, ast.Attribute):
         return None
     owner = function.value.id if isinstance(function.value, ast.Name) else ""

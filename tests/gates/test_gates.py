@@ -277,6 +277,11 @@ def test_atomic_io_gate_passes_here_and_fails_on_a_planted_plain_write(tmp_path:
         'import os\n\nos.open("x", os.O_RDONLY | os.O_TRUNC)',
         'mode = "w"\n\nopen("x", mode)',
         'import gzip\n\ngzip.open("x", "wt")',
+        'import tarfile\n\nname = "x"\ntarfile.open(name, "w")',
+        'import zipfile\n\nzipfile.ZipFile("x", "w")',
+        'from gzip import GzipFile\n\nGzipFile("x", mode="wb")',
+        'import numpy as np\n\nnp.save("x", np.zeros(1))',
+        'import numpy as np\n\nnp.zeros(1).tofile("x")',
         'import os\n\nos.link("x", "y")',
         'import shutil\n\nshutil.copyfile("x", "y")',
         'from pathlib import Path\n\nPath("x").rename("y")',
@@ -285,7 +290,9 @@ def test_atomic_io_gate_passes_here_and_fails_on_a_planted_plain_write(tmp_path:
     for number, text in enumerate(planted):
         (tree / "risk" / f"planted_{number:02}.py").write_text(text + "\n")
     reading = 'os.open("x", os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))'
-    (tree / "risk" / "reading.py").write_text(f"import os\n\n{reading}\n")
+    unpacking = 'zipfile.ZipFile("x")\ntarfile.open(name, "r:gz")'
+    text = f"import os\nimport tarfile\nimport zipfile\n\n{reading}\n{unpacking}\n"
+    (tree / "risk" / "reading.py").write_text(text)
 
     found = list(atomic_io.writers_outside(tree))
 
