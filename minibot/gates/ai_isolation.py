@@ -115,10 +115,14 @@ def judged(level: str, level_min: str, findings: Sequence[Finding]) -> GateRepor
 
 
 def check_sources(folder: Path) -> Iterator[Finding]:
-    """Search absolute imports of the AI; yield a finding on rooms, then one on `CODE_CARRIERS`."""
-    rooms: list[str] = []
-    carriers: list[str] = []
-    for path in sorted(folder.rglob("*.py")):
+    """Search absolute imports of the AI; yield a finding on rooms, then one on `CODE_CARRIERS`.
+
+    A folder without sources fails both.
+    """
+    paths = sorted(folder.rglob("*.py"))
+    missing = [] if paths else [f"no source in {folder}"]
+    rooms, carriers = list(missing), list(missing)
+    for path in paths:
         for name in _imports(path):
             parts = name.split(".")
             if parts[0] == "minibot" and len(parts) > 1 and parts[1] in FORBIDDEN_ROOMS:

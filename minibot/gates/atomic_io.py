@@ -107,9 +107,12 @@ def writers_outside(tree: Path) -> Iterator[str]:
     """Yield `file:line: call` for every call that writes a file, in the files that are searched.
 
     A call is known by the names in it: `os.replace(...)` is found, a bare `replace(...)` imported
-    from `os` is not.
+    from `os` is not. A folder without sources is named as one that proves nothing.
     """
-    for path in sorted(tree.rglob("*.py")):
+    paths = sorted(tree.rglob("*.py"))
+    if not paths:
+        yield f"no source in {tree}"
+    for path in paths:
         name = f"minibot/{path.relative_to(tree).as_posix()}"
         if name.startswith(WRITING_ROOMS) or name in ALLOWED:
             continue

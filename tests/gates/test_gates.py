@@ -300,6 +300,13 @@ def test_atomic_io_gate_passes_here_and_fails_on_a_planted_plain_write(tmp_path:
     assert sorted(named) == [f"minibot/risk/planted_{n:02}.py" for n in range(len(planted))]
 
 
+def test_search_that_found_no_source_does_not_pass(tmp_path: Path) -> None:
+    """A folder that has moved away leaves nothing to search, which proves nothing."""
+    assert list(atomic_io.writers_outside(tmp_path)) == [f"no source in {tmp_path}"]
+    found = list(ai_isolation.check_sources(tmp_path))
+    assert [(one.passed, one.detail) for one in found] == [(False, f"no source in {tmp_path}")] * 2
+
+
 @pytest.mark.process
 @pytest.mark.row("N-05")
 def test_writer_that_is_not_atomic_is_caught_by_the_kills(
