@@ -23,7 +23,7 @@ import psutil
 from minibot.gates.chaos_catalogue import BASE, FAULTS
 from minibot.gates.chaos_fault import STOP, SURVIVE, Fault
 from minibot.gates.chaos_judge import complaints, observed
-from minibot.gates.drill_processes import FeatureMissing
+from minibot.gates.drill_processes import DrillProcesses, FeatureMissing, signalled
 from minibot.gates.drill_run import DrillRun, NotInjected
 from minibot.kernel.errors import MinibotError
 from minibot.kernel.files import ensure_folder
@@ -171,14 +171,22 @@ def _failed(fault: Fault, *why: str) -> Result:
 def _on_own_disk(fault: Fault, var: Var, lab: Var) -> Result:
     """Run the fault by a second minibot in its own mount namespace, where its lab is a small disk.
 
-    The second minibot has `DISK_S_MAX` to end, after which the fault is a failed one. The disk
-    disappears with the last process that sees it.
+    The second minibot has `DISK_S_MAX` to end, after which it and its run are killed and the fault
+    is a failed one. The disk disappears with the last process that sees it.
     """
     words = _private_mount()
     script = f'mount -t tmpfs -o size={fault.disk_mb}m,mode=700 minibot "$1" && shift && exec "$@"'
     argv = [*words, "sh", "-c", script, "sh", str(lab.root), sys.executable, "-m", "minibot"]
     argv += ["chaos", fault.name, "--var", str(var.root), "--json", "--on-own-disk"]
-    done = subprocess.run(argv, capture_output=True, cwd=PROJECT, timeout=DISK_S_MAX, check=False)
+    try:
+        done = subprocess.run(
+            argv, capture_output=True, cwd=PROJECT, timeout=DISK_S_MAX, check=False
+        )
+    except subprocess.TimeoutExpired:
+        # Only the second minibot is dead: the processes of its run have sessions of their own.
+        for process in DrillProcesses(lab.root).members():
+            signalled(process.pid, lambda living: living.kill())
+        raise
     try:
         entry = json.loads(done.stdout)["results"][0]
     except (ValueError, KeyError, IndexError):

@@ -27,6 +27,7 @@ from minibot.gates.chaos import (
 from minibot.gates.chaos_catalogue import BASE, FAULTS
 from minibot.gates.chaos_fault import STOP, SURVIVE, Fault
 from minibot.gates.chaos_judge import complaints
+from minibot.gates.drill_processes import DrillProcesses, signalled
 from minibot.gates.drill_run import DrillRun, NotInjected
 from minibot.runtime.paths import Var
 
@@ -234,15 +235,22 @@ def test_skipped_fault_is_told_with_its_missing_feature_and_fails_nothing() -> N
 def test_drill_that_hangs_on_its_own_disk_is_a_failed_fault(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A drill that does not come back from its disk fails its fault; the campaign goes on."""
-    hanging = [sys.executable, "-c", "import time; time.sleep(600)"]
-    monkeypatch.setattr(chaos, "_private_mount", lambda: hanging)
-    monkeypatch.setattr(chaos, "DISK_S_MAX", 0.1)
+    """A drill that does not come back from its disk fails its fault, and its run is ended."""
+    lab = Var(tmp_path).lab_of("chaos-disk_full").root
+    sleep = "import time; time.sleep(600)"
+    role = [sys.executable, "-c", sleep, "minibot.runtime.role", str(lab)]
+    code = f"import subprocess; subprocess.Popen({role}, start_new_session=True); {sleep}"
+    monkeypatch.setattr(chaos, "_private_mount", lambda: [sys.executable, "-c", code])
+    monkeypatch.setattr(chaos, "DISK_S_MAX", 3)
 
     results = run_faults(faults_named(["disk_full"]), Var(tmp_path), on_result=lambda result: None)
 
     assert [result.verdict for result in results] == [FAILED]
     assert "timed out" in results[0].complaints[0]
+    left = [process.pid for process in DrillProcesses(lab).members()]
+    for pid in left:
+        signalled(pid, lambda process: process.kill())
+    assert left == []
 
 
 def test_lab_that_a_run_is_using_is_left_alone(tmp_path: Path, hung: DrillRun) -> None:
