@@ -18,7 +18,8 @@ from minibot.events.model import PAYLOAD_CLASSES, JsonObject
 from minibot.events.registry import Contracts
 from minibot.gates.result import Finding, GateReport
 from minibot.kernel import canonical
-from minibot.kernel.errors import MinibotError, Refusal
+from minibot.kernel.canonical import CanonicalError
+from minibot.kernel.errors import MinibotError, Refusal, RunStop
 from minibot.runtime.manifest import is_run_id
 from minibot.runtime.paths import PROJECT
 
@@ -30,14 +31,12 @@ IMPOSSIBLE_RUN_ID = "20261332_256161"
 def check(run_dir: Path, contracts_dir: Path = PROJECT / "contracts") -> GateReport:
     """Judge the contracts, and every event of a run by them.
 
-    Contracts that cannot be loaded are the only finding then. A run without events fails.
+    Contracts that cannot be loaded are the only finding then. A run without events fails. A
+    manifest or a line that cannot be read adds the failed finding "readable".
 
     Args:
         run_dir: A recorded run, such as the one of `runtime_smoke`.
         contracts_dir: Folder of the schemas; their pins always come from the project's `config`.
-
-    Raises:
-        RunStop: The run's manifest or a line of a queue cannot be read.
     """
     try:
         contracts = Contracts.load(contracts_dir, PROJECT / "config" / "contracts.v1.json")
@@ -48,7 +47,10 @@ def check(run_dir: Path, contracts_dir: Path = PROJECT / "contracts") -> GateRep
         Finding("contracts load", True, f"pinned as {contracts.sha256[:16]}"),
         Finding("every type has a contract", not unknown, f"without: {unknown or 'none'}"),
     ]
-    findings += _events(Recorded.open(run_dir), contracts)
+    try:
+        findings += _events(Recorded.open(run_dir), contracts)
+    except (RunStop, CanonicalError) as error:
+        findings.append(Finding("readable", False, str(error)))
     return GateReport(NAME, tuple(findings))
 
 

@@ -167,6 +167,19 @@ def test_run_with_one_changed_byte_is_found_by_what_the_smoke_gate_asks(
     assert "sha256 lines" in [finding.name for finding in findings]
 
 
+def test_schema_gate_fails_on_a_run_that_cannot_be_read(
+    short_run: ShortRun, tmp_path: Path
+) -> None:
+    """A damaged run has a verdict too: without one, that of an earlier run would stand."""
+    copy = damaged_copy(short_run, tmp_path, "fills", b'"price":"', b'"price":"9')
+
+    report = schema.check(copy)
+
+    assert not report.passed
+    assert report.findings[-1].name == "readable"
+    assert report.findings[-1].detail.startswith("QUEUE_CORRUPT: ")
+
+
 @pytest.mark.row("N-99", "N-93", "N-42")
 def test_schema_gate_passes_on_a_run_and_fails_without_a_contract(
     short_run: ShortRun, tmp_path: Path
