@@ -170,7 +170,8 @@ def _probe(lab: Path, bait: Mapping[str, str]) -> tuple[str, list[Finding]]:
     """Start the worker with the bait and let it try everything; return its level and the findings.
 
     The gate's own environment holds a secret and an inheritable descriptor stands open; neither may
-    reach the worker. A worker that does not answer in `_WAIT_S` has no level and failed findings.
+    reach the worker. A worker that does not answer in `_WAIT_S` has no level and failed findings;
+    one that leaves out a path of the bait has a failed finding.
     """
     descriptor = os.open(bait["planted secrets"], os.O_RDONLY)
     os.set_inheritable(descriptor, True)
@@ -196,6 +197,10 @@ def _probe(lab: Path, bait: Mapping[str, str]) -> tuple[str, list[Finding]]:
     ]
     if not results:
         findings.append(Finding("probes", False, f"none came back: {child.last_words}"))
+    tried = {item["name"] for item in results}
+    wanted = [f"{how} {name}" for name in bait for how in ("read", "write")]
+    if results and (left := [name for name in wanted if name not in tried]):
+        findings.append(Finding("probes", False, f"not tried: {', '.join(left)}"))
     return isolation_level(hello), findings
 
 

@@ -74,6 +74,32 @@ def test_gate_fails_when_the_jail_is_only_claimed(
 
 
 @linux_only
+def test_gate_fails_when_the_worker_does_not_try_the_bait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A jail proves nothing about files that the worker leaves alone."""
+
+    def lenient(
+        python: str, root: Path, memory_mb: int, task: str, private: str | None = None
+    ) -> list[str]:
+        code = (
+            "import sys\n"
+            "import minibot.ai.nore_ai_worker_v1 as worker\n"
+            "from minibot.ai import probes\n"
+            "probes._files = lambda targets: []\n"
+            "sys.exit(worker.main())\n"
+        )
+        return [python, "-c", code, "--root", str(root), "--task", task]
+
+    monkeypatch.setattr(ai_isolation, "command", lenient)
+    result = check_ai_isolation(tmp_path / "lab", with_run=False)
+    assert not result.passed
+    assert failed(result)[:1] == ["probes"]
+    details = [finding.detail for finding in result.findings if finding.name == "probes"]
+    assert "not tried: read planted secrets, write planted secrets" in details[0]
+
+
+@linux_only
 def test_gate_fails_when_the_environment_is_not_scrubbed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
