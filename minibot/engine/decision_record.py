@@ -2,8 +2,9 @@
 
 A year of one-minute bars has hundreds of thousands of decisions; a report needs their digest,
 counts and the trades. So each decision is encoded once, added to the digest and dropped. Only what
-trades are made of becomes events: fills, orders, the signals of entries and risk's exits. Figures
-need still less: the fills, and whether an order had a limit.
+trades are made of becomes events: fills, orders, the BUY signals from which an order followed, and
+risk's exits; a SELL of the strategy is only counted, as the exit that risk makes of it is kept.
+Figures need still less: the fills, and whether an order had a limit.
 """
 
 from __future__ import annotations

@@ -91,6 +91,10 @@ def replay_group(task: Task, progress: Progress = lambda done, whole: None) -> G
     Args:
         task: The run and its roles.
         progress: Called now and then with the number of inputs taken and their total.
+
+    Raises:
+        RunStop: The run's manifest, or the head of a queue that the roles read, is damaged. Damage
+            of a line is a `Broken` of each role that meets it.
     """
     recorded = Recorded.open(task.run_dir)
     group = Group()

@@ -88,7 +88,11 @@ class Together:
 
     @property
     def is_identical(self) -> bool:
-        """True when every event equals the recorded one, and there are no others."""
+        """True when every event equals the recorded one, there are no others, and none got stuck.
+
+        In a stopped run events may be missing or unproven, and a core stuck; then only a difference
+        counts.
+        """
         beside = sum(one.missing + one.unproven for one in self.queues.values())
         if self.difference is not None:
             return False

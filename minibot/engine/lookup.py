@@ -79,15 +79,17 @@ def last_before(recorded: Recorded, queue: str, seq: int) -> Event | None:
 def last_event(recorded: Recorded, queue: str, part: str | None = None) -> Event | None:
     """Return the last whole event of a queue, from the end of its file; None for none.
 
-    Reads at most `END_BYTES`, so that earlier damage does not matter.
+    Reads at most `END_BYTES` of the active file, and as many of the last sealed segment if the
+    active file has no readable event, so that earlier damage does not matter.
     """
     return next(last_events(recorded, queue, part), None)
 
 
 def last_events(recorded: Recorded, queue: str, part: str | None = None) -> Iterator[Event]:
-    """Yield the last whole events of a queue within its last bytes, the newest first.
+    """Yield the last whole events of a queue, the newest first.
 
-    A line that is damaged or breaks its contract is skipped.
+    They lie in the last `END_BYTES` of the active file and of the last sealed segment. A line that
+    is damaged or breaks its contract is skipped.
 
     Args:
         recorded: The run.

@@ -65,9 +65,11 @@ class Recorded:
 
     @property
     def queues(self) -> Path:
-        """Folder of the run's queues.
+        """Folder of the run's queues: its own once its seal stands.
 
-        Until its seal stands, a run's own folder may have a part of them only.
+        Until then its own folder may have only a part of them. So those under `var` are read if the
+        note there names this run, or its lines do where there is no note, or if the run has no
+        queues of its own.
         """
         sealed = self.run_dir / "queues"
         if os.path.lexists(self.run_dir / "seal.json"):

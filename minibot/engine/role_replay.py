@@ -62,7 +62,8 @@ class Window:
     """Window of a replay's comparison, in Unix ms of market time, both ends included.
 
     The time of an input is the time of the last `market_ticks` line that its role had taken: it
-    never goes back, and a fill that follows from the input is not booked earlier.
+    never goes back, as the market role writes lines in the order of time, and a fill that follows
+    from the input is not booked earlier.
     """
 
     from_ms: int = 0
@@ -312,7 +313,8 @@ class Taking:
             if found.is_missing:
                 self._missing = difference
                 continue
-            # After an event without a line, lines of other queues show that no end is missing.
+            # A line for an event after one without a line, even an equal one of another queue,
+            # shows that not only ends are missing.
             self._result.difference = self._missing or difference
             return False
         return True
@@ -527,7 +529,10 @@ class Replay:
 
     @property
     def is_identical(self) -> bool:
-        """True when every derived event equals the recorded one, and there are no others."""
+        """True when every derived event equals the recorded one, and there are no others.
+
+        In a stopped run events may be missing or unproven; then only a difference counts.
+        """
         missing = sum(role.missing for role in self.roles)
         unproven = sum(role.unproven for role in self.roles)
         return self.difference is None and (self.was_stopped or missing + unproven == 0)

@@ -105,8 +105,9 @@ class BacktestResult:
             pass with a `DecisionRecord` only those that trades are made of.
         equity: Equity at the beginning of each candle but the first, and at the end of the run.
         prices: Candles for the chart, by symbol.
-        closes: By symbol, the first and the last close of the span in hundred-millionths of quote;
-            for ticks the first and the last price.
+        closes: By symbol, the close of the span's first bar and that of its last bar that ended by
+            `to_ts`, both of the first bar if none has; hundred-millionths of quote. For ticks the
+            first and the last price.
         performance: Exact equity, drawdown and round trips, as in a night; missing in a copy and
             in a result from another process.
         lines: Lines that the strategy plotted, with their times, by symbol and name; empty without

@@ -31,8 +31,8 @@ class Named(NamedTuple):
 class SignalTimes:
     """Time and side of the kept signals of one symbol, in order, and their values by name.
 
-    Of each kind, HOLDs and all others, every signal is kept at first. Where there are more than
-    `KEPT_MAX`, every second is dropped, and from then on every second of those that come.
+    Of each kind, HOLDs and all others, every signal is kept at first. Before there are more than
+    `KEPT_MAX`, every second is dropped, and from then on every second of those that come is kept.
 
     Attributes:
         ts: Times, Unix ms.
