@@ -35,8 +35,8 @@ from minibot.gates.chaos_fault import (
 )
 from minibot.gates.smoke_run import EAGER
 
-# At this speed the duration, an hour of market time, takes three minutes: longer than any drill, so
-# that the drill ends the run.
+# At this speed the duration, an hour of market time, takes three minutes, at that of `FAST` one:
+# longer than any drill, so that the drill ends the run.
 BASE: Final[Mapping[str, object]] = {
     "duration_ms": 3_600_000,
     "embedded.speed": "20",

@@ -303,7 +303,11 @@ class DrillRun:
         return _lines(JournalReader(folder, "acks"))
 
     def incidents(self, kind: str) -> list[JsonObject]:
-        """Return the payloads of all incidents of a kind so far; `kind` is given in lower case."""
+        """Return the payloads of all incidents of a kind so far.
+
+        `kind` is given in lower case, as are the values of the codes in `events.reasons` that name
+        incidents: `POISON_EVENT` is `poison_event`.
+        """
         return [
             payload for payload in self._payloads("incidents") if payload["kind"].lower() == kind
         ]

@@ -10,6 +10,7 @@ from minibot.ai.isolation import OFF, level_min_here
 from minibot.engine.role_replay import Recorded
 from minibot.gates.result import Finding, GateReport
 from minibot.gates.smoke_run import SmokeRun, run_smoke
+from minibot.kernel.audit import finding_line
 from minibot.kernel.errors import RunStop
 from minibot.kernel.files import read_hashed
 from minibot.kernel.verify import verify_tree
@@ -73,11 +74,13 @@ def judge(run_dir: Path) -> Iterator[Finding]:
         "queues", not missing, f"missing: {missing}" if missing else ", ".join(BASE_QUEUES)
     )
     damaged = list(islice(verify_tree(run_dir), 5))
-    yield Finding("sha256 lines", not damaged, f"{len(damaged)} bad lines {damaged or ''}".strip())
+    detail = "; ".join(map(finding_line, damaged)) or "every line, file and seal is intact"
+    yield Finding("sha256 lines", not damaged, detail)
     if damaged:
         return  # Damaged lines allow no further judgement.
     foreign = list(islice(verify_lineage(recorded), 5))
-    yield Finding("contracts and causes", not foreign, f"{len(foreign)} findings {foreign or ''}")
+    detail = "; ".join(map(finding_line, foreign)) or "every event is valid, with its causes"
+    yield Finding("contracts and causes", not foreign, detail)
     for queue, kind in NEEDED.items():
         count = sum(event.type == kind for _, event in recorded.events(queue))
         yield Finding(f"{kind} events", count > 0, f"{count} in {queue}")
