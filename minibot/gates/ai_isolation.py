@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from minibot.ai.frames import RESULT_BYTES_MAX, decode_frame
+from minibot.ai.frames import RESULT_BYTES_MAX, FrameError, decode_frame
 from minibot.ai.isolation import JAIL, OFF, is_enough
 from minibot.ai.jailed_process import JailedProcess
 from minibot.ai.nore_ai_worker_v1 import MEMORY_MB_DEFAULT, command
@@ -205,11 +205,14 @@ def _probe(lab: Path, bait: Mapping[str, str]) -> tuple[str, list[Finding]]:
 
 
 def _answer(child: JailedProcess) -> dict[str, Any]:
-    """Return the worker's next answer; empty if it ended or gave none for `_WAIT_S`."""
+    """Return the worker's next answer; empty if it ended, gave no frame, or none for `_WAIT_S`."""
     deadline = time.monotonic() + _WAIT_S
     while time.monotonic() < deadline and not child.has_ended:
         for line in child.receive(0.2):
-            return decode_frame(line)
+            try:
+                return decode_frame(line)
+            except FrameError:
+                return {}
     return {}
 
 

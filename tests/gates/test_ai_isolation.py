@@ -198,6 +198,22 @@ def test_worker_that_never_answers_holds_nothing() -> None:
     assert [finding.name for finding in found if finding.passed] == []
 
 
+def test_worker_that_answers_what_is_no_frame_fails_the_gate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Garbage in place of a hello is a verdict and no crash, which would leave the last verdict."""
+
+    def babbling(
+        python: str, root: Path, memory_mb: int, task: str, private: str | None = None
+    ) -> list[str]:
+        return [python, "-c", "print('no frame', flush=True)"]
+
+    monkeypatch.setattr(ai_isolation, "command", babbling)
+    result = check_ai_isolation(tmp_path / "lab", with_run=False)
+    assert (result.passed, result.level) == (False, "")
+    assert {"probes", "descriptors", "level"} <= set(failed(result))
+
+
 def test_preflight_says_what_a_run_would_find(tmp_path: Path) -> None:
     """Preflight names the worker's level, and the problem where the profile demands more."""
     found = check_jail(tmp_path / "ai", 256, LEVEL_HERE)
