@@ -33,6 +33,8 @@ def run(arguments: argparse.Namespace) -> int:
     reports = []
     for name in names:
         code = code_sha256(PROJECT)
+        # A gate that is interrupted or breaks off leaves no verdict, not that of its last run.
+        _kept(lab, name).unlink(missing_ok=True)
         report = GATES[name](lab)
         if code_sha256(PROJECT) != code:
             changed = Finding("code", False, "it changed while the gate worked: run it again")
@@ -102,7 +104,11 @@ def _keep(lab: Path, report: GateReport, code: str) -> None:
     """Write the verdict, with the hash of the judged code, to where `minibot ready` finds it."""
     ensure_folder(lab / "gates")
     about = {"ts": wall_ms(), "code_sha256": code}
-    write_hashed(lab / "gates" / f"{report.gate}.json", {**about, **as_json(report)})
+    write_hashed(_kept(lab, report.gate), {**about, **as_json(report)})
+
+
+def _kept(lab: Path, name: str) -> Path:
+    return lab / "gates" / f"{name}.json"
 
 
 def as_json(report: GateReport) -> dict[str, object]:

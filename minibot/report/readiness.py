@@ -76,7 +76,7 @@ def _gates(var: Var, code_sha256: str) -> Iterator[Need]:
         name, remedy = f"gate {gate}", f"minibot gate {gate}"
         path = var.lab / "gates" / f"{gate}.json"
         if not path.exists():
-            yield Need("N-120", name, False, "never run here", remedy)
+            yield Need("N-120", name, False, "no verdict here", remedy)
             continue
         try:
             result = read_hashed(path)

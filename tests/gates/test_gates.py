@@ -18,6 +18,7 @@ from minibot.events.registry import Contracts
 from minibot.gates import ai_isolation, atomic_io, runtime_smoke, schema
 from minibot.gates.result import Finding, GateReport
 from minibot.gates.smoke_run import SmokeRun, run_smoke
+from minibot.kernel.errors import Refusal
 from minibot.kernel.files import read_hashed, write_hashed
 from minibot.kernel.seal import root_of
 from minibot.replay.graph.lineage import verify_lineage
@@ -254,6 +255,29 @@ def test_gate_during_which_the_code_changed_proves_neither_code(
     assert [found["name"] for found in kept["findings"] if not found["passed"]] == (
         ["code"] if is_changed else []
     )
+
+
+def test_gate_that_breaks_off_leaves_no_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The verdict of an earlier pass does not outlive a gate that raises."""
+
+    def work(lab: Path) -> GateReport:
+        return GateReport("schema", (Finding("a run", True, ""),))
+
+    def broken(lab: Path) -> GateReport:
+        raise Refusal("the disk is gone.", "Look for it.")
+
+    kept = Var(tmp_path).lab / "gates" / "schema.json"
+    monkeypatch.setattr(gate, "code_sha256", lambda _project: "a")
+    monkeypatch.setitem(gate.GATES, "schema", work)
+    assert verb(tmp_path, "gate", "schema").code == 0
+    assert kept.exists()
+
+    monkeypatch.setitem(gate.GATES, "schema", broken)
+
+    assert verb(tmp_path, "gate", "schema").code != 0
+    assert not kept.exists()
 
 
 @pytest.mark.parametrize(("validator", "answer"), [("validate", True), ("explain", [])])
