@@ -150,9 +150,9 @@ class Lockstep:
     def quiet_range(self, symbol: str, delivers_bars: bool = False) -> QuietRange | None:
         """Return the range of touches in which only the strategy needs each tick of a symbol.
 
-        For None, pass each tick to `process`. The next call may return the same object with other
-        bounds. Of several ticks in a row within the range, pass each
-        to the strategy and only the last to the others, by `skip_to`.
+        For None, pass each tick to `process`. Of several ticks in a row within the range, pass each
+        to the strategy and only the last to the others, by `skip_to`. The next call may return the
+        same object with other bounds.
 
         Args:
             symbol: The market.
