@@ -9,7 +9,6 @@ import gzip
 import re
 import socket
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -987,17 +986,23 @@ def test_start_whose_time_ends_while_it_waits_for_books_goes_on_without_them(
 
 def test_start_waits_for_books_that_were_requested_while_it_connected(tmp_path: Path) -> None:
     """A book is requested as soon as its stream is open; the start waits for its answer too."""
-    venue = QuietVenue()
+    venue, turns = QuietVenue(), [0]
 
     def talk(sock: socket.socket, request: bytes) -> None:
-        if b"/depth" in request:
-            time.sleep(0.3)
-        elif b"/stream" in request:
-            time.sleep(0.05)  # Of a real connection; the loop has looked around meanwhile.
+        if b"/depth" in request or b"/stream" in request:
+            later = turns[0] + 3
+            wait_until(lambda: turns[0] >= later, "turns of the session while the venue answers")
         venue.talk(sock, request)
 
     with Loopback(talk) as server:
         desk = Desk(tmp_path, session_config(("BTCUSDT",), BINANCE_TIME), server.port)
+        pump = desk.session.pump
+
+        def turn(timeout_s: float) -> None:
+            turns[0] += 1
+            pump(timeout_s)
+
+        desk.session.pump = turn  # type: ignore[method-assign]
         has_book: list[bool] = []
         depth = desk.session.feed.symbols["BTCUSDT"].depth
         ready = desk.world.ready
