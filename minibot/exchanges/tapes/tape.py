@@ -118,6 +118,11 @@ def lines_of(path: Path) -> Iterator[bytes]:
                 f"{path}: the gzip file is damaged after line {count} ({error}).",
                 "Fetch it again and compare its sha256.",
             ) from error
+        except OSError as error:
+            raise Refusal(
+                f"{path}: cannot be read after line {count} ({error.strerror}).",
+                "Check the disk, or name another copy.",
+            ) from error
 
 
 def split_line(

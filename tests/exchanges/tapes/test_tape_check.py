@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
+from minibot.exchanges.tapes import tape
 from minibot.exchanges.tapes.check import Check
 from minibot.exchanges.tapes.findings import SHOWN_MAX
 from minibot.exchanges.tapes.lines import KRAKEN, Line, Missed, kind_of, missed_mark, tape_lines
@@ -235,6 +238,26 @@ def test_tape_that_is_cut_short_is_told_with_its_last_line(tmp_path: Path, keep:
     assert finding.kind == "damaged"
     assert f"cut short after line {finding.line}." in finding.detail
     assert abs(finding.line / 4000 - keep) < 0.2
+
+
+def test_error_of_the_disk_in_the_middle_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that fails while a tape is read is a finding with its line, not an OSError."""
+
+    def failing(path: Path) -> Iterator[bytes]:
+        yield from gzip.decompress(path.read_bytes()).splitlines(keepends=True)[:3]
+        raise OSError(errno.EIO, "Input/output error")
+
+    path = put(tmp_path / "whole.gz", demo(10))
+    monkeypatch.setattr(tape, "open_text", lambda of: nullcontext(failing(of)))
+    check = Check()
+
+    check.read(tape_lines(path))
+
+    (finding,) = check.findings.shown
+    assert (finding.kind, finding.line) == ("damaged", 3)
+    assert "cannot be read after line 3 (Input/output error)" in finding.detail
 
 
 def test_flipped_bit_of_a_gzip_file_is_found(tmp_path: Path) -> None:
