@@ -424,7 +424,10 @@ class BookKeeper(Protocol):
         """
 
     def refresh(self) -> None:
-        """Request a new snapshot while the valid book goes on."""
+        """Mark the book as in want of a new snapshot (`wants_snapshot`); the valid one goes on.
+
+        Sends nothing: the caller requests the snapshot.
+        """
 
     def reset(self) -> None:
         """Discard everything."""

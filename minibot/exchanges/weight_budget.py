@@ -14,7 +14,8 @@ class WeightBudget:
 
     The venue's own count comes with every answer, and includes other programs of the address. While
     requests are under way it only raises ours (`answered`); with none, it replaces ours, lower or
-    higher (`reported`). Both are of a minute of the venue's clock.
+    higher (`reported`). Both are of a minute of the venue's clock: a new one begins with the weight
+    under way, so that any call may find ours lower.
 
     Attributes:
         skew_ms: How far that clock is ahead of the one that gives the times here.

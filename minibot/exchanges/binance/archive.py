@@ -72,7 +72,7 @@ class ArchiveHost:
         self._session = new_session(self._deadline, {"Accept-Encoding": "identity"})
 
     def close(self) -> None:
-        """End a request in flight and close all connections."""
+        """End a request in flight and close all connections; a later one connects again."""
         self._deadline.expire()
         self._session.close()
 

@@ -250,8 +250,8 @@ class BookKeeper:
     def on_diff(self, diff: Diff) -> str:
         """Take one diff and return BUFFERED, APPLIED, IGNORED or GAP.
 
-        After GAP the book is lost; the diff stays in the buffer, which it begins unless the book
-        was being refreshed.
+        After GAP the book is lost and the diff stays in the buffer: as its first, or, during a
+        refresh, behind the diffs since `refresh`.
 
         Raises:
             FrameInvalid: The diff is contradictory; the book is lost.

@@ -1,7 +1,8 @@
 """First contact with a host: everything that it sends is compared with its documentation.
 
-Read-only and slow on purpose: each endpoint once, its weight counted by the host, then the streams
-for the wanted time with a clock sample every few seconds. All differences are reported, harmless or
+Read-only and slow on purpose: each endpoint once (rules and books once for each symbol, and again
+where the host counts another weight than documented), then the streams for the wanted time with a
+clock sample every few seconds. All differences are reported, harmless or
 not, also everything that the connector's own parsers refuse; books are rebuilt from snapshot and
 updates and compared with the stream of best quotes. The caller provides the clocks; nothing is
 traded.

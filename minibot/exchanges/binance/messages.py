@@ -37,7 +37,8 @@ from minibot.exchanges.units import (
     positive,
 )
 
-# Times are milliseconds by default; from here on a number can only be microseconds.
+# Times are milliseconds by default, below 10**13; from 10**14 on a number can only be
+# microseconds. Between them it is refused.
 MICROSECONDS_FROM: Final = 10**14
 # A wrong name in a stream's URL is accepted silently by the venue, so names are fixed here.
 STREAMS: Final = ("trade", "bookTicker", "depth@100ms")

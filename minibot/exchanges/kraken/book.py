@@ -210,7 +210,7 @@ class KrakenKeeper:
         return SYNCED
 
     def refresh(self) -> None:
-        """Request a new snapshot while the valid book goes on."""
+        """Mark the book as in want of a new snapshot; the valid one goes on."""
         self.is_refreshing = self.book is not None
 
     def reset(self) -> None:

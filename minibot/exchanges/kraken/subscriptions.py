@@ -47,7 +47,7 @@ class Subscriptions:
         return self._message("subscribe", list(symbols))
 
     def renew(self, symbol: str, now_ms: int) -> None:
-        """Request a new snapshot of one symbol; a repeated request has no effect."""
+        """Note that a symbol needs a new snapshot, for `due` to send; a repeat has no effect."""
         if symbol in self._wanted:
             return
         state = self._symbols[symbol]

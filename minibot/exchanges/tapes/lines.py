@@ -54,7 +54,7 @@ def tape_lines(path: Path) -> Iterator[Line]:
 
 
 def kind_of(message: bytes) -> str:
-    """Return the kind of a message, only by its first characters."""
+    """Return the kind of a message by how it begins; of rules, by a word anywhere in it."""
     if message.startswith(_STREAM):
         return STREAM
     if message.startswith(MARK_BEGINS):
