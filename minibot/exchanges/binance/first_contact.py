@@ -2,10 +2,9 @@
 
 Read-only and slow on purpose: each endpoint once (rules and books once for each symbol, and again
 where the host counts another weight than documented), then the streams for the wanted time with a
-clock sample every few seconds. All differences are reported, harmless or
-not, also everything that the connector's own parsers refuse; books are rebuilt from snapshot and
-updates and compared with the stream of best quotes. The caller provides the clocks; nothing is
-traded.
+clock sample every few seconds. All differences are reported, harmless or not, also everything that
+the connector's own parsers refuse; books are rebuilt from snapshot and updates and compared with
+the stream of best quotes. The caller provides the clocks; nothing is traded.
 """
 
 from __future__ import annotations
