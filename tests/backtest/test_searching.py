@@ -35,6 +35,7 @@ from minibot.backtest.search.sweep import (
 from minibot.backtest.search.walk_forward import (
     Found,
     Window,
+    _common_end,
     in_sample,
     judge,
     optimise_document,
@@ -869,6 +870,14 @@ def test_windows_of_three_and_five_minutes_are_whole_bars_of_both(tmp_path: Path
 
     bounds = {at for window in windows for span in (window.train, window.test) for at in span}
     assert all(at is not None and (at - START_MS) % (15 * MINUTE_MS) == 0 for at in bounds)
+
+
+def test_windows_of_bars_beside_ticks_cut_no_bar() -> None:
+    """Ticks may end within a bar: the last common bound lies before it."""
+    end_ms = START_MS + 60 * MINUTE_MS + 1
+
+    assert _common_end(end_ms, START_MS, ["1m"]) == START_MS + 60 * MINUTE_MS
+    assert _common_end(end_ms, START_MS, []) == end_ms
 
 
 def _lots(bars: Sequence[Candle], size: int) -> list[Candle]:

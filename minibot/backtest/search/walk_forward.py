@@ -111,8 +111,9 @@ def windows_of(job: Job, count: int, train_ratio: int) -> list[Window]:
 
     So judged stretches are adjacent, and searched stretches overlap if `train_ratio` is above 1.
     Stretches are whole bars of every file, as one that lies across a bound would be traded in
-    neither; months alone may lie across one. The last stretch ends with the market, or with files
-    of several lengths at their last common bound; what is left over lies before the first.
+    neither; months alone may lie across one. The last stretch ends with the market, or, beside
+    ticks or bars of another length, at the last common bound of the bars; what is left over lies
+    before the first.
 
     Args:
         job: The backtest, whose market has to have a known end.
@@ -156,9 +157,9 @@ def windows_of(job: Job, count: int, train_ratio: int) -> list[Window]:
 def _common_end(end_ms: int, origin_ms: int, intervals: Sequence[str]) -> int:
     """Return the last moment by the end at which no bar of any length is unfinished.
 
-    It is the end itself for one length, and the origin if there is no such moment after it.
+    It is the end itself without bars, and the origin if there is no such moment after it.
     """
-    if len(set(intervals)) < 2:
+    if not intervals:
         return end_ms
     longest = max(intervals, key=list(INTERVALS).index)
     end = open_of(longest, end_ms)
