@@ -80,7 +80,10 @@ MODELLED: Final = (
 
 Inputs = dict[type[Payload], int]
 Progress = Callable[[int, int], None]
-"""Called with the market time that has passed and its total, ms; an unknown total is 0."""
+"""Called with the market time that has passed and its total, ms; an unknown total is 0.
+
+A replay in recorded order counts events instead.
+"""
 
 
 def run_backtest(
@@ -102,7 +105,8 @@ def run_backtest(
         progress: Called now and then with the progress.
         draws: True to keep the strategy's lines, which a page of the result draws.
         record: Record that digests decisions during the run, `BATCH` at a time. It keeps what
-            trades are made of, and counts what else a report needs. Without a record, every event
+            trades are made of, which alone is then in the result's `derived`, and counts what else
+            a report needs. Without a record, every event
             of the cores is kept. A replay in recorded order does not use it.
 
     Raises:

@@ -48,7 +48,7 @@ class BarSource:
 
     Raises:
         ConfigError: The strategy decides on bars that cannot be aggregated from these, or an order
-            is on its way for more than an eighth of a bar.
+            is on its way for more than an eighth of a bar. `require` refuses others that it needs.
         Refusal: No whole bar lies in the span.
     """
 

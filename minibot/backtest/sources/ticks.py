@@ -4,7 +4,8 @@ Bars are built from the trades by the market role's own builder, and beats come 
 market time, as in the feed. Columns hold no book. Columns of trades hold no touch, so each trade
 gets a modelled one: the bid is the trade's price if the taker sold, the ask if the taker bought.
 The other side is `backtest.spread_bps` away, rounded up to whole price increments, at least one.
-Both sizes are the trade's quantity.
+A bid is at least one increment, and its ask the same distance above. Both sizes are the trade's
+quantity.
 """
 
 from __future__ import annotations
