@@ -106,8 +106,8 @@ def run_backtest(
         draws: True to keep the strategy's lines, which a page of the result draws.
         record: Record that digests decisions during the run, `BATCH` at a time. It keeps what
             trades are made of, which alone is then in the result's `derived`, and counts what else
-            a report needs. Without a record, every event
-            of the cores is kept. A replay in recorded order does not use it.
+            a report needs. Without a record, every event of the cores is kept. A replay in recorded
+            order does not use it.
 
     Raises:
         RunStop: A core found an impossible state, or a replay deviates (`IntegrityError`).

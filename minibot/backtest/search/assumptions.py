@@ -70,10 +70,9 @@ def run_band(
 
     This process runs the first job and keeps the values of its signals for the page. The others
     run in parallel workers if `jobs` is above 1, else here; reviews of their own have no events or
-    trades.
-    The later of `touch` and `queue` waits for the earlier. If the earlier sent no limit order, its
-    review without events, trades included, is taken for the later too; else this process runs the
-    later.
+    trades. The later of `touch` and `queue` waits for the earlier. If the earlier sent no limit
+    order, its review without events, trades included, is taken for the later too; else this process
+    runs the later.
 
     Args:
         job: The backtest.

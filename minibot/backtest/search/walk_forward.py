@@ -133,7 +133,10 @@ def windows_of(job: Job, count: int, train_ratio: int) -> list[Window]:
     sources = market.sources if isinstance(market, Merged) else (market,)
     made = [one for one in sources if isinstance(one, BarSource)]
     bar_ms = lcm(*(one.interval_ms for one in made))
-    end_ms = _common_end(market.end_ms, market.origin_ms, [one.series.interval for one in made])
+    lengths = [one.series.interval for one in made]
+    end_ms = market.end_ms
+    if len(made) < len(sources) or len(set(lengths)) > 1:  # Bars of one length end with the market.
+        end_ms = _common_end(end_ms, market.origin_ms, lengths)
     length = end_ms - market.origin_ms
     step = length // (train_ratio + count) // bar_ms * bar_ms
     first = end_ms - (train_ratio + count) * step
