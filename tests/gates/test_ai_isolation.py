@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,19 @@ pytestmark = pytest.mark.process
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: seccomp")
 
 
+def worker_after(code: str) -> Callable[..., list[str]]:
+    """Return a command of the worker that runs this code first; `worker` is its module."""
+    begun = f"import sys\nimport minibot.ai.nore_ai_worker_v1 as worker\n{code}"
+
+    def command(
+        python: str, root: Path, memory_mb: int, task: str, private: str | None = None
+    ) -> list[str]:
+        ended = f"{begun}sys.exit(worker.main())\n"
+        return [python, "-c", ended, "--root", str(root), "--task", task]
+
+    return command
+
+
 def failed(result: GateReport) -> list[str]:
     """Return the names of failed checks."""
     return [finding.name for finding in result.findings if not finding.passed]
@@ -52,22 +66,13 @@ def test_gate_fails_when_the_jail_is_only_claimed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The gate's own probes expose a worker that claims a sandbox without one."""
-
-    def unjailed(
-        python: str, root: Path, memory_mb: int, task: str, private: str | None = None
-    ) -> list[str]:
-        code = (
-            "import sys\n"
-            "import minibot.ai.nore_ai_worker_v1 as worker\n"
-            "from minibot.ai import probes\n"
-            "from minibot.ai.isolation import Isolation\n"
-            "worker.close_jail = lambda memory: Isolation('jail', ())\n"
-            "probes._processes = lambda: []\n"
-            "sys.exit(worker.main())\n"
-        )
-        return [python, "-c", code, "--root", str(root), "--task", task]
-
-    monkeypatch.setattr(ai_isolation, "command", unjailed)
+    code = (
+        "from minibot.ai import probes\n"
+        "from minibot.ai.isolation import Isolation\n"
+        "worker.close_jail = lambda memory: Isolation('jail', ())\n"
+        "probes._processes = lambda: []\n"
+    )
+    monkeypatch.setattr(ai_isolation, "command", worker_after(code))
     result = check_ai_isolation(tmp_path / "lab", with_run=False)
     assert not result.passed
     assert {"probe files: read planted secrets", "probe network: tcp"} <= set(failed(result))
@@ -78,20 +83,8 @@ def test_gate_fails_when_the_worker_does_not_try_the_bait(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A jail proves nothing about files that the worker leaves alone."""
-
-    def lenient(
-        python: str, root: Path, memory_mb: int, task: str, private: str | None = None
-    ) -> list[str]:
-        code = (
-            "import sys\n"
-            "import minibot.ai.nore_ai_worker_v1 as worker\n"
-            "from minibot.ai import probes\n"
-            "probes._files = lambda targets: []\n"
-            "sys.exit(worker.main())\n"
-        )
-        return [python, "-c", code, "--root", str(root), "--task", task]
-
-    monkeypatch.setattr(ai_isolation, "command", lenient)
+    code = "from minibot.ai import probes\nprobes._files = lambda targets: []\n"
+    monkeypatch.setattr(ai_isolation, "command", worker_after(code))
     result = check_ai_isolation(tmp_path / "lab", with_run=False)
     assert not result.passed
     assert failed(result)[:1] == ["probes"]
@@ -115,22 +108,13 @@ def test_gate_fails_when_a_layer_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A worker below the profile's least isolation fails the gate."""
-
-    def partial(
-        python: str, root: Path, memory_mb: int, task: str, private: str | None = None
-    ) -> list[str]:
-        code = (
-            "import sys\n"
-            "from minibot.ai import jail_linux\n"
-            "import minibot.ai.nore_ai_worker_v1 as worker\n"
-            "def fail():\n"
-            "    raise OSError(38, 'forced')\n"
-            "jail_linux._no_new_privs = fail\n"
-            "sys.exit(worker.main())\n"
-        )
-        return [python, "-c", code, "--root", str(root), "--task", task]
-
-    monkeypatch.setattr(ai_isolation, "command", partial)
+    code = (
+        "from minibot.ai import jail_linux\n"
+        "def fail():\n"
+        "    raise OSError(38, 'forced')\n"
+        "jail_linux._no_new_privs = fail\n"
+    )
+    monkeypatch.setattr(ai_isolation, "command", worker_after(code))
     result = check_ai_isolation(tmp_path / "lab", with_run=False)
     assert not result.passed
     assert result.level == "partial"

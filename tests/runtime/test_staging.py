@@ -426,13 +426,8 @@ def test_stage_apply_of_files_staged_behind_a_finished_deployment_is_refused(
     assert staged.read_bytes() == b"LIMIT = 3\n"
 
 
-@pytest.mark.row("F156")
-def test_stage_finish_with_a_damaged_new_file_puts_everything_back(
-    tree: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A deployment with a damaged new file is taken back completely."""
-    stage_two(tree)
-    before = content(tree)
+def cut_at_limits(tree: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Cut a deployment off before `LIMITS` is put in place; return its working folder."""
     real = os.replace
 
     def cut(source: Any, target: Any) -> None:
@@ -445,6 +440,17 @@ def test_stage_finish_with_a_damaged_new_file_puts_everything_back(
         with pytest.raises(KeyboardInterrupt):
             apply(tree)
     (work,) = (tree / "staging/work").iterdir()
+    return work
+
+
+@pytest.mark.row("F156")
+def test_stage_finish_with_a_damaged_new_file_puts_everything_back(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A deployment with a damaged new file is taken back completely."""
+    stage_two(tree)
+    before = content(tree)
+    work = cut_at_limits(tree, monkeypatch)
     (work / "new" / FRESH).write_bytes(b"rotten")
 
     outcome = deploy.finish(tree)
@@ -460,18 +466,7 @@ def test_stage_finish_never_puts_a_damaged_old_file_back(
     """A rollback whose old file is damaged, too, changes nothing until that file is there."""
     stage_two(tree)
     before = content(tree)
-    real = os.replace
-
-    def cut(source: Any, target: Any) -> None:
-        if Path(target) == tree / LIMITS:
-            raise KeyboardInterrupt
-        real(source, target)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", cut)
-        with pytest.raises(KeyboardInterrupt):
-            apply(tree)
-    (work,) = (tree / "staging/work").iterdir()
+    work = cut_at_limits(tree, monkeypatch)
     (work / "new" / LIMITS).write_bytes(b"rotten")
     (work / "old" / CONFIG).write_bytes(b"rotten")
     between = content(tree)
